@@ -1,0 +1,36 @@
+# One entry point for users and CI. Everything below sets itself up in .venv with Python >= 3.11 and make alone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint docs bench clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mapcount needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: $(STAMP)  ## the main job: a telling scenario on all flavours, then beside a real kernel's answers
+	@$(BIN)/mapcount run scenarios/prefork.scn --flavour all
+	@$(BIN)/mapcount run scenarios/recorded/c_3_parent1st.anon64k.scn --on recording:recordings/no-page-mapcount.jsonl
+
+test: $(STAMP)  ## the whole test suite (under 4 minutes on 2 cores)
+	@$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)  ## ruff, mypy --strict, and documentation that is generated is current
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(STAMP)  ## simulating against doing: the benchmarks, with the peer measured in the same run
+	@$(BIN)/python benchmarks/fork_unmap.py
+
+clean:  ## remove everything that make created
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
