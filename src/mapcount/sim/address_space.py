@@ -1,0 +1,142 @@
+"""mmap, munmap, mprotect, mremap, mlock, exec and exit: VMAs come, change and go."""
+
+from __future__ import annotations
+
+from mapcount.sim.errors import ActionError
+from mapcount.sim.fault import touch
+from mapcount.sim.machine import Machine
+from mapcount.sim.memory import Kind
+from mapcount.sim.mm import Mm, Process
+from mapcount.sim.vma import Mapping, Vma
+
+
+def mmap(m: Machine, mm: Mm, vma: Vma) -> None:
+    """Map a new VMA; what was mapped in its range is unmapped first, as MAP_FIXED does."""
+    munmap(m, mm, vma.start, vma.end)
+    if vma.file is not None:
+        vma.file.size = max(vma.file.size, vma.pgoff + vma.n)
+    elif vma.kind is Kind.ANON:
+        vma.anon = Mapping()
+    mm.link(vma)
+    mm.merge_vmas(vma.start, vma.end)
+
+
+def munmap(m: Machine, mm: Mm, start: int, stop: int) -> None:
+    """Unmap [start, stop). Huge entries that reach outside are split (anonymous) or dropped (file)."""
+    check_hugetlb(mm, start, stop)
+    for vma in mm.isolate_vmas(start, stop):
+        zap(m, mm, vma, vma.start, vma.end)
+        mm.unlink(vma)
+    m.lru_add_drain()
+
+
+def zap(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
+    """Empty the page table in [start, stop) of one VMA."""
+    m.isolate(mm, start, stop)
+    for entry in mm.table.remove(start, stop):
+        if entry.swapped:
+            m.swap_put(entry.target, entry.n)
+        else:
+            m.unmap_entry(mm, vma, entry)
+
+
+def mprotect(m: Machine, mm: Mm, start: int, stop: int, prot: str) -> None:
+    """Change the protection of [start, stop). A huge entry that reaches outside is split."""
+    check_hugetlb(mm, start, stop)
+    for vma in mm.isolate_vmas(start, stop):
+        if vma.prot == prot:
+            continue
+        vma.prot = prot
+        for entry in m.isolate(mm, vma.start, vma.end):
+            entry.writable = vma.shared and vma.writable and not entry.swapped
+        mm.table.heal(vma.start, vma.end)
+    mm.merge_vmas(start, stop)
+
+
+def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
+    """Move [start, start + n), one VMA's, to `to`: page-table entries move, no mapping changes."""
+    munmap(m, mm, to, to + n)
+    check_hugetlb(mm, start, start + n)
+    (vma,) = mm.isolate_vmas(start, start + n)
+    m.isolate(mm, start, start + n)
+    for entry in list(mm.table.over(start, start + n)):
+        span = 1 << entry.level
+        if entry.level and (to - start) % span:
+            for at in range(entry.start, entry.end, span):
+                m.split_entry(mm, at)
+    mm.link(vma.twin(to, n, vma.pgoff))
+    for entry in mm.table.remove(start, start + n):
+        entry.start += to - start
+        mm.table.insert(entry)
+    mm.unlink(vma)
+    mm.table.heal(to, to + n)
+    mm.merge_vmas(to, to + n)
+
+
+def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
+    """Lock [start, stop): folios that lie in it whole become unevictable, and all of it is faulted in.
+
+    Private writable memory is faulted for writing, so what is still shared after a fork is copied.
+    """
+    for vma in mm.isolate_vmas(start, stop):
+        if vma.locked:
+            continue
+        vma.locked = True
+        for entry in mm.table.over(vma.start, vma.end):
+            if not (entry.swapped or entry.zero):
+                for piece in m.memory.pieces(entry.target, entry.n, cut=True):
+                    if piece.nr == piece.run.folio.nr_pages:
+                        m.mlock(piece.run)
+        if vma.prot != "none":
+            touch(m, mm, vma.start, vma.end, write=vma.writable and not vma.shared)
+            _mark_accessed(m, mm, vma)
+    mm.merge_vmas(start, stop)
+
+
+def _mark_accessed(m: Machine, mm: Mm, vma: Vma) -> None:
+    """Faulting in by GUP marks every page it finds behind a PTE as accessed."""
+    for entry in mm.table.over(vma.start, vma.end):
+        if not entry.level and not entry.zero:
+            for piece in m.memory.pieces(entry.target, entry.n, cut=True):
+                for _ in range(min(piece.nr, 3)):
+                    m.mark_accessed(piece.run)
+
+
+def munlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
+    """Unlock [start, stop)."""
+    for vma in mm.isolate_vmas(start, stop):
+        if not vma.locked:
+            continue
+        vma.locked = False
+        for entry in mm.table.over(vma.start, vma.end):
+            if not (entry.swapped or entry.zero):
+                for piece in m.memory.pieces(entry.target, entry.n, cut=True):
+                    m.munlock(piece.run)
+    mm.merge_vmas(start, stop)
+
+
+def teardown(m: Machine, mm: Mm) -> None:
+    """The last user of an address space is gone: everything is unmapped, then its MM id is free."""
+    for vma in list(mm.vmas):
+        zap(m, mm, vma, vma.start, vma.end)
+        mm.unlink(vma)
+    m.lru_add_drain()
+    m.mm_ids.free(mm.mm_id)
+
+
+def exec_(m: Machine, process: Process) -> None:
+    """The process gets a new address space, then the old one goes: for a moment it has two MM ids."""
+    old = process.mm
+    process.mm = Mm(m.mm_ids.alloc(), process.name)
+    process.regions = {}
+    teardown(m, old)
+
+
+def check_hugetlb(mm: Mm, start: int, stop: int) -> None:
+    """hugetlb memory is unmapped and protected in whole folios. Raises ActionError (the kernel: EINVAL)."""
+    for at in (start, stop):
+        vma = mm.vmas.at(at)
+        if vma is not None and vma.kind is Kind.HUGETLB:
+            size = 1 << vma.orders[0]
+            if (at - vma.start) % size:
+                raise ActionError(f"hugetlb memory is handled in whole folios of {size * 4}K")

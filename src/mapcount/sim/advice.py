@@ -1,0 +1,131 @@
+"""madvise: what a process says about its memory, and what the kernel makes of it (mechanism, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mapcount.sim.address_space import zap
+from mapcount.sim.errors import ActionError
+from mapcount.sim.fault import touch
+from mapcount.sim.machine import Machine
+from mapcount.sim.memory import FolioRun, Kind
+from mapcount.sim.mm import Mm
+from mapcount.sim.page_table import Entry
+from mapcount.sim.reclaim import swap_out
+from mapcount.sim.rmap_walk import alike
+from mapcount.sim.split import collapse, split_folios
+from mapcount.sim.vma import Vma
+from mapcount.tracking.flavour import PMD_ORDER
+from mapcount.tracking.questions import folio_maybe_mapped_shared
+from mapcount.tracking.rmap import folio_mapcount
+
+Treat = Callable[[Machine, Mm, FolioRun, int, int], None]
+"""What to do with look-alike folios that [start, stop) of an mm maps whole, and nobody else."""
+
+
+def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
+    """Apply `advice` to [start, stop). Raises ActionError where the kernel would say EINVAL."""
+    for vma in mm.vmas.over(start, stop):
+        first, last = max(vma.start, start), min(vma.end, stop)
+        if advice == "dontneed":
+            if vma.locked:
+                raise ActionError("locked memory cannot be given up")
+            zap(m, mm, vma, first, last)
+        elif advice == "free":
+            if vma.kind is not Kind.ANON or vma.shared:
+                raise ActionError("MADV_FREE is for private anonymous memory")
+            _each_folio(m, mm, vma, first, last, _free)
+        elif advice == "pageout":
+            _each_folio(m, mm, vma, first, last, _pageout)
+        elif advice == "cold":
+            _each_folio(m, mm, vma, first, last, _cold)
+        elif advice == "collapse":
+            _collapse(m, mm, vma, first, last)
+        else:
+            for part in mm.isolate_vmas(first, last):
+                part.orders = (PMD_ORDER,) if advice == "hugepage" else ()
+    mm.merge_vmas(start, stop)
+
+
+def _each_folio(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, treat: Treat) -> None:
+    """Treat the folios that [at, stop) maps and that are surely this process's alone.
+
+    A folio of which only a part is meant is split first, unless it may be shared. Skips are silent.
+    """
+    while at < stop:
+        entry = mm.table.at(at)
+        if entry is None:
+            _, after = mm.table.neighbours(at)
+            at = after.start if after else stop
+        elif entry.swapped or entry.zero:
+            end = min(entry.end, stop)
+            if entry.swapped and treat is _free:
+                zap(m, mm, vma, at, end)
+            at = end
+        elif entry.level:
+            at = _huge(m, mm, entry, at, stop, treat)
+        else:
+            end = min(entry.end, stop)
+            (piece, *_) = m.memory.pieces(entry.target_of(at), end - at)
+            at = _ptes(m, mm, at, at + piece.pages, treat)
+
+
+def _huge(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, treat: Treat) -> int:
+    """One huge entry. Returns where to go on: `at` again when its folio was split."""
+    span = 1 << entry.level
+    start = entry.start + (at - entry.start) // span * span
+    (piece,) = m.memory.pieces(entry.target_of(start), span, cut=True)
+    whole = at == start and start + span <= stop
+    if folio_maybe_mapped_shared(piece.run.folio):
+        return start + span
+    if not whole:
+        return at if split_folios(m, piece.run) else start + span
+    treat(m, mm, piece.run, start, start + span)
+    return start + span
+
+
+def _ptes(m: Machine, mm: Mm, at: int, end: int, treat: Treat) -> int:
+    """PTEs of alike pieces of folios. Returns where to go on: `at` again when the folios were split."""
+    (entry,) = mm.table.isolate(at, end)
+    (piece,) = m.memory.pieces(entry.target, entry.n, cut=True)
+    run, folio = piece.run, piece.run.folio
+    if piece.nr < folio.nr_pages:
+        shared = folio_maybe_mapped_shared(folio)
+        return at if not shared and split_folios(m, run) else end
+    if folio_mapcount(folio) == piece.nr:
+        treat(m, mm, run, at, end)
+    return end
+
+
+def _pageout(m: Machine, mm: Mm, run: FolioRun, start: int, stop: int) -> None:
+    for part in alike(m, run):
+        swap_out(m, part)
+
+
+def _cold(m: Machine, mm: Mm, run: FolioRun, start: int, stop: int) -> None:
+    for entry in mm.table.isolate(start, stop):
+        entry.young = False
+    run.referenced = run.active = False
+    mm.table.heal(start, stop)
+
+
+def _free(m: Machine, mm: Mm, run: FolioRun, start: int, stop: int) -> None:
+    for entry in mm.table.isolate(start, stop):
+        entry.young = entry.dirty = False
+    m.try_to_free_swap(run)
+    run.dirty = False
+    m.mark_lazyfree(run)
+    mm.table.heal(start, stop)
+
+
+def _collapse(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
+    size = 1 << PMD_ORDER
+    if vma.kind is not Kind.ANON or vma.shared or vma.file is not None:
+        raise ActionError("only private anonymous memory is collapsed here")
+    first, last = -(-start // size) * size, stop // size * size
+    if first >= last:
+        raise ActionError(f"there is no aligned range of {size * 4}K in it to collapse")
+    for at in range(first, last, size):
+        touch(m, mm, at, at + size, write=False)
+        if not collapse(m, mm, vma, at):
+            raise ActionError("a page in it is pinned or not mapped, so it cannot be collapsed")

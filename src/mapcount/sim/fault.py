@@ -1,0 +1,116 @@
+"""Page faults: what a read or a write of memory makes the kernel map (mechanism, section 6)."""
+
+from __future__ import annotations
+
+from mapcount.sim.cow import new_anon, write_protect_fault
+from mapcount.sim.errors import ActionError
+from mapcount.sim.machine import Machine
+from mapcount.sim.memory import Kind
+from mapcount.sim.mm import Mm
+from mapcount.sim.page_cache import fault_file
+from mapcount.sim.page_table import ZERO_PFN, Entry, hole_around, level_of
+from mapcount.sim.swapin import swap_in
+from mapcount.sim.vma import Vma
+from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER
+
+
+def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
+    """Read or write one byte of every page in [start, stop), in order.
+
+    Raises ActionError, before anything is touched, where the process would be killed by a signal.
+    """
+    vmas = mm.vmas.over(start, stop)
+    for vma in vmas:
+        if "r" not in vma.prot and not (write and vma.writable):
+            raise ActionError(f"the memory may not be accessed (its protection is {vma.prot})")
+        if write and not vma.writable:
+            raise ActionError(f"the memory may not be written (its protection is {vma.prot})")
+    if sum(min(v.end, stop) - max(v.start, start) for v in vmas) < stop - start:
+        raise ActionError("nothing is mapped there")
+    for vma in vmas:
+        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write)
+
+
+def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> None:
+    first = at
+    while at < stop:
+        entry = mm.table.at(at)
+        if entry is None:
+            if vma.file is not None:
+                at = fault_file(m, mm, vma, at, stop, write=write)
+            elif vma.kind is Kind.HUGETLB:
+                at = _fault_hugetlb(m, mm, vma, at, stop)
+            else:
+                at = _fault_anon(m, mm, vma, at, stop, write=write)
+        elif entry.swapped:
+            at = swap_in(m, mm, vma, entry, at, stop, write=write)
+        elif not write:
+            at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=False)
+        elif entry.zero:
+            _drop_zero(m, mm, at, min(entry.end, stop))
+        elif vma.shared or entry.writable:
+            at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=True)
+        else:
+            at = write_protect_fault(m, mm, vma, at, min(entry.end, stop))
+    mm.table.heal(first, stop)
+
+
+def _mark(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, *, dirty: bool) -> int:
+    """The hardware marks entries young, and dirty when written through. Huge ones are marked whole."""
+    if entry.young and (not dirty or (entry.dirty and entry.writable)):
+        return stop
+    span = 1 << entry.level
+    start = entry.start + (at - entry.start) // span * span
+    stop = entry.start + -(-(stop - entry.start) // span) * span
+    for part in mm.table.isolate(start, stop):
+        part.young = True
+        part.dirty |= dirty
+        part.writable |= dirty
+    return stop
+
+
+def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> int:
+    """Nothing is there yet: map new folios, as large as fit, or the zero page for a read."""
+    low, high = hole_around(mm.table, vma.start, vma.end, at)
+    for order in vma.orders:
+        size = 1 << order
+        start = at // size * size
+        if low <= start and start + size <= high:
+            count = min((high - start) // size, -(-(stop - start) // size))
+            if not write:
+                level = PMD_ORDER if order >= PMD_ORDER else PTE_ORDER
+                mm.table.insert(Entry(start, count * size, ZERO_PFN, level=level))
+                return start + count * size
+            run = new_anon(m, mm, vma, order, count, start)
+            entry = Entry(start, run.n, run.start, level=level_of(m.flavour, order), writable=True, dirty=True)
+            m.map_pages(mm, entry, new=True, exclusive=True)
+            return entry.end
+    end = min(stop, high)
+    if vma.orders:
+        smallest = 1 << vma.orders[-1]
+        end = min(end, (at // smallest + 1) * smallest)
+    if not write:
+        mm.table.insert(Entry(at, end - at, ZERO_PFN))
+        return end
+    run = new_anon(m, mm, vma, 0, end - at, at)
+    m.map_pages(mm, Entry(at, run.n, run.start, writable=True, dirty=True), new=True, exclusive=True)
+    return end
+
+
+def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
+    """Private hugetlb memory: one entry maps each whole folio."""
+    (order,) = vma.orders
+    size = 1 << order
+    start, end = at // size * size, min(-(-stop // size) * size, hole_around(mm.table, vma.start, vma.end, at)[1])
+    run = m.memory.alloc(Kind.HUGETLB, order, (end - start) // size, m.memcg)
+    entry = Entry(start, run.n, run.start, level=order, writable=True, dirty=True)
+    m.map_pages(mm, entry, exclusive=True)
+    return end
+
+
+def _drop_zero(m: Machine, mm: Mm, at: int, stop: int) -> None:
+    """A write to the zero page: take the entries away so that the write faults in real memory."""
+    entry = mm.table.at(at)
+    assert entry is not None
+    span = 1 << entry.level
+    mm.table.remove(at // span * span, -(-stop // span) * span)

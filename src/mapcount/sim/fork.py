@@ -1,0 +1,88 @@
+"""fork: an address space is duplicated entry by entry, mappings and all (mechanism, section 6)."""
+
+from __future__ import annotations
+
+from mapcount.sim.cow import new_anon
+from mapcount.sim.machine import Machine
+from mapcount.sim.memory import Kind
+from mapcount.sim.mm import Mm, Process
+from mapcount.sim.page_table import Entry
+from mapcount.sim.vma import Vma
+from mapcount.tracking.questions import folio_maybe_dma_pinned
+
+
+def fork(m: Machine, parent: Process, name: str) -> Process:
+    """`parent` forks a child. Raises NoMmIdLeft when there is no MM id for it."""
+    mm = Mm(m.mm_ids.alloc(), name)
+    child = m.processes[name] = parent.forked(name, mm)
+    for vma in parent.mm.vmas:
+        copy = vma.twin(vma.start, vma.n, vma.pgoff)
+        copy.locked = False
+        mm.link(copy)
+        if vma.anon is not None:
+            for entry in list(parent.mm.table.over(vma.start, vma.end)):
+                _copy(m, parent.mm, mm, copy, entry)
+    mm.table.heal(0, mm.table.last_end())
+    return child
+
+
+def _copy(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
+    """Copy one run of entries of a VMA that has anonymous memory."""
+    if entry.swapped:
+        m.swap.hold(entry.target, entry.n, 1)
+        entry.exclusive = False
+        child.table.insert(entry.twin(entry.start, entry.n, entry.target))
+    elif entry.zero:
+        child.table.insert(entry.twin(entry.start, entry.n, entry.target))
+    elif parent.has_pinned and _pinned(m, entry):
+        _copy_pinned(m, parent, child, vma, entry)
+    else:
+        _share(m, child, vma, entry)
+
+
+def _share(m: Machine, child: Mm, vma: Vma, entry: Entry) -> None:
+    """Parent and child map the same pages, read-only in private VMAs; nothing is exclusive any more."""
+    for piece in m.memory.pieces(entry.target, entry.n, cut=True):
+        if piece.run.anon or piece.run.kind is Kind.HUGETLB:
+            m.mark_exclusive(piece, entry.level, 0)
+    if not vma.shared:
+        entry.writable = False
+    twin = entry.twin(entry.start, entry.n, entry.target)
+    twin.young = False
+    m.map_pages(child, twin)
+
+
+def _pinned(m: Machine, entry: Entry) -> bool:
+    pieces = m.memory.pieces(entry.target, entry.n)
+    return any(folio_maybe_dma_pinned(piece.run.folio) for piece in pieces)
+
+
+def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
+    """Pages that are exclusive and may be pinned are copied at once; a PMD over them is split first."""
+    start, stop = entry.start, entry.end
+    for at in range(start, stop, 1 << entry.level) if entry.level else ():
+        here = parent.table.at(at)
+        assert here is not None
+        (piece,) = m.memory.pieces(here.target_of(at), 1 << entry.level)
+        if folio_maybe_dma_pinned(piece.run.folio) and piece.run.anon_exclusive[piece.page]:
+            m.split_entry(parent, at)
+    for part in parent.table.isolate(start, stop):
+        if part.level:
+            _share(m, child, vma, part)
+            continue
+        for piece in list(m.memory.pieces(part.target, part.n, cut=True)):
+            vpn = part.start + piece.pfn - part.target
+            if not folio_maybe_dma_pinned(piece.run.folio):
+                for shared in parent.table.isolate(vpn, vpn + piece.pages):
+                    _share(m, child, vma, shared)
+                continue
+            for offset, nr, exclusive in list(piece.stretches(piece.run.anon_exclusive)):
+                at = vpn + offset
+                if exclusive:
+                    copy = new_anon(m, child, vma, 0, nr, at)
+                    new = Entry(at, nr, copy.start, writable=True, dirty=True)
+                    m.map_pages(child, new, new=True, exclusive=True)
+                else:
+                    (shared,) = parent.table.isolate(at, at + nr)
+                    _share(m, child, vma, shared)
+    parent.table.heal(start, stop)
