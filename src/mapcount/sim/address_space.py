@@ -133,7 +133,7 @@ def exec_(m: Machine, process: Process) -> None:
 
 
 def check_hugetlb(mm: Mm, start: int, stop: int) -> None:
-    """hugetlb memory is unmapped and protected in whole folios. Raises ActionError (the kernel: EINVAL)."""
+    """Hugetlb memory is unmapped and protected in whole folios. Raises ActionError (the kernel: EINVAL)."""
     for at in (start, stop):
         vma = mm.vmas.at(at)
         if vma is not None and vma.kind is Kind.HUGETLB:

@@ -75,9 +75,7 @@ def _write_huge(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int) -> int:
     return new.end
 
 
-def _write_anon(
-    m: Machine, mm: Mm, vma: Vma, piece: Piece, vpn: int, entry: Entry
-) -> Iterator[Verdict]:
+def _write_anon(m: Machine, mm: Mm, vma: Vma, piece: Piece, vpn: int, entry: Entry) -> Iterator[Verdict]:
     """Decide page by page, as the faults come: each copy may change what the next page is told.
 
     Pages to copy are unmapped here. Look-alike folios are treated, and decide, alike.

@@ -82,7 +82,9 @@ def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool
                 mm.table.insert(Entry(start, count * size, ZERO_PFN, level=level))
                 return start + count * size
             run = new_anon(m, mm, vma, order, count, start)
-            entry = Entry(start, run.n, run.start, level=level_of(m.flavour, order), writable=True, dirty=True)
+            entry = Entry(
+                start, run.n, run.start, level=level_of(m.flavour, order), writable=True, dirty=True
+            )
             m.map_pages(mm, entry, new=True, exclusive=True)
             return entry.end
     end = min(stop, high)
@@ -101,7 +103,10 @@ def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
     """Private hugetlb memory: one entry maps each whole folio."""
     (order,) = vma.orders
     size = 1 << order
-    start, end = at // size * size, min(-(-stop // size) * size, hole_around(mm.table, vma.start, vma.end, at)[1])
+    start, end = (
+        at // size * size,
+        min(-(-stop // size) * size, hole_around(mm.table, vma.start, vma.end, at)[1]),
+    )
     run = m.memory.alloc(Kind.HUGETLB, order, (end - start) // size, m.memcg)
     entry = Entry(start, run.n, run.start, level=order, writable=True, dirty=True)
     m.map_pages(mm, entry, exclusive=True)

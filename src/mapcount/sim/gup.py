@@ -31,7 +31,10 @@ def pin(m: Machine, process: Process, start: int, stop: int) -> None:
 
 def unpin(m: Machine, process: Process, start: int, stop: int) -> None:
     """Release what was pinned at [start, stop). Raises ActionError when not all of it is pinned."""
-    if sum(min(p.start + p.n, stop) - max(p.start, start) for p in process.pins.over(start, stop)) < stop - start:
+    if (
+        sum(min(p.start + p.n, stop) - max(p.start, start) for p in process.pins.over(start, stop))
+        < stop - start
+    ):
         raise ActionError("not all of it is pinned")
     for run in process.pins.remove(start, stop):
         for piece in list(m.memory.pieces(run.pfn, run.n, cut=True)):

@@ -17,7 +17,13 @@ from mapcount.sim.swap import Swap
 from mapcount.sim.vma import File, Vma
 from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER, Flavour
 from mapcount.tracking.mm_id import MmIdAllocator
-from mapcount.tracking.rmap import Delta, folio_add_new_anon_rmap, folio_add_rmap, folio_mapcount, folio_remove_rmap
+from mapcount.tracking.rmap import (
+    Delta,
+    folio_add_new_anon_rmap,
+    folio_add_rmap,
+    folio_mapcount,
+    folio_remove_rmap,
+)
 
 LRU_BATCH = 31
 """Small folios that a per-CPU batch collects before their change of list takes effect."""

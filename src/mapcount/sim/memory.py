@@ -162,7 +162,9 @@ class Memory:
         size = 1 << order
         start = -(-self._next // size) * size
         self._next = start + count * size
-        run = FolioRun(start, count * size, Folio(self.flavour, order, hugetlb=kind is Kind.HUGETLB), kind, memcg)
+        run = FolioRun(
+            start, count * size, Folio(self.flavour, order, hugetlb=kind is Kind.HUGETLB), kind, memcg
+        )
         self.folios.insert(run)
         self.touched.add(run)
         return run

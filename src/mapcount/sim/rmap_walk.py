@@ -24,7 +24,10 @@ def rmap_walk(run: FolioRun) -> list[Mapped]:
         start, stop = max(vma.start, run.index + shift), min(vma.end, run.index + run.n + shift)
         for entry in mm.table.over(start, stop):
             at = max(entry.start, start)
-            if not (entry.swapped or entry.zero) and entry.target_of(at) == run.start + at - shift - run.index:
+            if (
+                not (entry.swapped or entry.zero)
+                and entry.target_of(at) == run.start + at - shift - run.index
+            ):
                 edge = entry.start + entry.n
                 if at > entry.start or edge > stop:
                     (entry,) = mm.table.isolate(at, min(edge, stop))
