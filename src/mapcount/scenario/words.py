@@ -195,38 +195,43 @@ def _read_target(line: Line, word: Word) -> Target:
         raise line.error(word.part(0, len(head)), "more than one dot", "write REGION or PROCESS.REGION")
     process = read_name(line, owner[0]) if owner else None
     name = read_name(line, region)
-    loc = line.at(word)
     if not bracket:
-        return Target(name, process=process, loc=loc)
+        return Target(name, process=process, loc=line.at(word))
     inside, closing, after = tail.partition("]")
     if not closing:
         raise line.error(word, f'{word.quoted} lacks its "]"', f"write {head}[A:B] without blanks")
     if after:
-        raise line.error(
-            word.part(len(word.text) - len(after)), 'nothing may follow "]"', f"write {head}[{inside}]"
-        )
-    bounds = list(word.part(len(head) + 1, -1).split(":"))
+        follows = word.part(len(word.text) - len(after))
+        raise line.error(follows, 'nothing may follow "]"', f"write {head}[{inside}]")
+    start, stop, step = _read_bounds(line, word, list(word.part(len(head) + 1, -1).split(":")))
+    return Target(name, start, stop, step, process, line.at(word))
+
+
+def _read_bounds(line: Line, word: Word, bounds: list[Word]) -> tuple[int, int | None, int | None]:
+    """What stands between the brackets of the target `word`: start, stop and step."""
+    if len(bounds) == 1:
+        page = _read_lone_page(line, word, bounds[0])
+        return page, page + 1, None
     if len(bounds) > 3:
         raise line.error(word, f"{word.quoted} has too many colons", "a stride is [START:STOP:STEP]")
-    start = _read_offset(line, bounds[0]) if bounds[0].text or len(bounds) == 1 else 0
-    if len(bounds) == 1:
-        return Target(name, start, _after_lone_page(line, word, bounds[0], start), None, process, loc)
+    start = _read_offset(line, bounds[0]) if bounds[0].text else 0
     stop = _read_offset(line, bounds[1]) if bounds[1].text else None
     if stop is not None and stop <= start:
         hint = f"did you mean [{bounds[1].text}:{bounds[0].text}]?" if stop < start else ""
         raise line.error(word, f"{word.quoted} is an empty range", hint)
     step = _read_size(line, bounds[2]) if len(bounds) == 3 else None
-    return Target(name, start, stop, step, process, loc)
+    return start, stop, step
 
 
-def _after_lone_page(line: Line, word: Word, bound: Word, start: int) -> int:
-    """The page after the only one named: `heap[3p]`; a lone place in bytes could mean a page or a range."""
+def _read_lone_page(line: Line, word: Word, bound: Word) -> int:
+    """The page of `heap[3p]`. A lone place in bytes is refused: it could mean a page or a range."""
+    page = _read_offset(line, bound)
     if not bound.text.endswith("p"):
         head = word.text.partition("[")[0]
-        range_ = f"{bound.text}:{show_size(2 * start)}" if start else "0:2M"
-        hint = f"write {head}[{start}p] for one page or {head}[{range_}] for a range"
+        range_ = f"{bound.text}:{show_size(2 * page)}" if page else "0:2M"
+        hint = f"write {head}[{page}p] for one page or {head}[{range_}] for a range"
         raise line.error(word, f"{word.quoted} is a place in bytes, not a page or a range", hint)
-    return start + 1
+    return page
 
 
 READERS: dict[Kind, Callable[[Line, Word], Value]] = {

@@ -172,7 +172,9 @@ class Machine:
         """
         entry = mm.table.at(vpn)
         vma = mm.vmas.at(vpn)
-        assert entry is not None and entry.level and vma is not None
+        assert entry is not None
+        assert vma is not None
+        assert entry.level
         span = 1 << entry.level
         start = entry.start + (vpn - entry.start) // span * span
         (entry,) = mm.table.remove(start, start + span)

@@ -150,7 +150,7 @@ class PagemapRun:
 
 
 def pagemap(m: Machine, mm: Mm, start: int, stop: int) -> Iterator[PagemapRun]:
-    """Pages [start, stop) in order: bit 63 present, 62 swap, 61 file or shared memory, 56 exclusively mapped."""
+    """Pages [start, stop) in order: bits 63 present, 62 swap, 61 file or shared, 56 exclusively mapped."""
     at = start
     for entry in mm.table.over(start, stop):
         first, last = max(entry.start, start), min(entry.end, stop)
@@ -178,8 +178,8 @@ def _pagemap_of(piece: Piece) -> Iterator[PagemapRun]:
 
 
 KPF = {
-    "REFERENCED": 2, "UPTODATE": 3, "DIRTY": 4, "LRU": 5, "ACTIVE": 6, "MMAP": 11, "ANON": 12, "SWAPCACHE": 13,
-    "SWAPBACKED": 14, "COMPOUND_HEAD": 15, "COMPOUND_TAIL": 16, "HUGE": 17, "UNEVICTABLE": 18, "KSM": 21,
+    "REFERENCED": 2, "UPTODATE": 3, "DIRTY": 4, "LRU": 5, "ACTIVE": 6, "MMAP": 11, "ANON": 12,
+    "SWAPCACHE": 13, "SWAPBACKED": 14, "COMPOUND_HEAD": 15, "COMPOUND_TAIL": 16, "HUGE": 17, "UNEVICTABLE": 18, "KSM": 21,
     "THP": 22, "MLOCKED": 33, "OWNER_2": 34, "OWNER_PRIVATE": 37,
 }  # fmt: skip
 """Bits of /proc/kpageflags. Bits 33 and up are for kernel developers: 34 is the anon-exclusive mark,

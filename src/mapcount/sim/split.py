@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from mapcount.sim.cow import new_anon
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import FolioRun, Kind
@@ -102,7 +104,7 @@ def _uniform(run: FolioRun, mapped: list[Mapped]) -> list[tuple[int, int]]:
     if len(marks) > 1:
         edges |= {run.start + i * size + first for i in range(run.count) for first in marks}
     ordered = sorted(edges)
-    return [(a, b - a) for a, b in zip(ordered, ordered[1:], strict=False)]
+    return [(a, b - a) for a, b in pairwise(ordered)]
 
 
 def collapse(m: Machine, mm: Mm, vma: Vma, start: int) -> bool:

@@ -53,7 +53,10 @@ def _pins(m: Machine, run: FolioRun, first: int) -> Iterator[int]:
 
 
 def broken(m: Machine) -> Iterator[tuple[FolioRun, Invariant]]:
-    """Every invariant that a folio touched since the last call breaks. The first and last look-alike speak."""
+    """Every invariant that a folio touched since the last call breaks.
+
+    Of look-alikes, the first and the last are asked.
+    """
     touched, m.memory.touched = m.memory.touched, set()
     for run in sorted(touched, key=lambda r: r.start):
         if m.memory.folios.at(run.start) is not run:
