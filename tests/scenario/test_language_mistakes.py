@@ -19,6 +19,8 @@ MMAP = (
 )
 NAME = 'a name is a letter, then up to 31 letters, digits, "_" or "-"'
 SIZE = "a size is a whole number with K, M, G or T, such as 64K or 2M, or of pages, such as 16p"
+WHOLE = "is not a multiple of 4K, the size of a page"
+COMPARE = "write FIELD=VALUE without blanks"
 
 
 def mistake(text: str) -> ScenarioError:
@@ -34,7 +36,7 @@ def marked(error: ScenarioError) -> str:
 
 
 def test_a_mistake_is_shown_with_its_line():
-    """An error gives file, line and column, shows the line, marks the word and names the nearest valid one."""
+    """An error gives its place, shows the line, marks the word and names the nearest valid one."""
     error = mistake("P mmap heap 4M\nP fork W1\n\n# first half\nW1 mumap heap[0:1M]  # gone\n")
     expected = """\
 prefork.scn:5:4: unknown verb "mumap"
@@ -134,8 +136,9 @@ def test_a_file_without_steps_says_so():
         ("P mmap heap 16P", "16P", '"16P" is not a size', 'did you mean "16p"?'),
         ("P mmap heap 1.5M", "1.5M", '"1.5M" is not a size', SIZE),
         ("P mmap heap 0", "0", "a size of 0", "the smallest size is 4K, one page"),
-        ("P mmap heap 5", "5", '"5" is not a multiple of 4K, the size of a page', 'did you mean "5p", 5 pages?'),
-        ("P mmap heap 6K", "6K", '"6K" is not a multiple of 4K, the size of a page', "write 4K or 8K"),
+        ("P mmap heap 5", "5", f'"5" {WHOLE}', 'did you mean "5p", 5 pages?'),
+        ("P mmap heap 1K", "1K", f'"1K" {WHOLE}', "the smallest size is 4K, one page"),
+        ("P mmap heap 6K", "6K", f'"6K" {WHOLE}', "write 4K or 8K"),
         ("P mmap heap 65T", "65T", '"65T" is more than 64T', ""),
         ("P mmap heap 4M thp=12K", "12K", "there are no large folios of 12K",
          "write a power of two from 8K to 4G, such as 64K or 2M"),
@@ -146,8 +149,8 @@ def test_a_file_without_steps_says_so():
         # Targets.
         ("P read 1heap", "1heap", '"1heap" is not a name', NAME),
         ("P read heap[]", "", "a size is missing", SIZE),
-        ("P read heap[3]", "3", '"3" is not a multiple of 4K, the size of a page', 'did you mean "3p", 3 pages?'),
-        ("P read heap[6K:1M]", "6K", '"6K" is not a multiple of 4K, the size of a page', "write 4K or 8K"),
+        ("P read heap[3]", "3", f'"3" {WHOLE}', 'did you mean "3p", 3 pages?'),
+        ("P read heap[6K:1M]", "6K", f'"6K" {WHOLE}', "write 4K or 8K"),
         ("P read heap[1M:1M]", "heap[1M:1M]", '"heap[1M:1M]" is an empty range', ""),
         ("P read heap[2M:1M]", "heap[2M:1M]", '"heap[2M:1M]" is an empty range', "did you mean [1M:2M]?"),
         ("P read heap[0:1M:0]", "0", "a size of 0", "the smallest size is 4K, one page"),
@@ -162,8 +165,8 @@ def test_a_file_without_steps_says_so():
         ("P expect heap", "", "nothing to expect", "write FIELD=VALUE, such as truth=exclusive"),
         ("kernel expect", "", "nothing to expect", "write FIELD=VALUE, such as anon_pages=0"),
         ("P expect heap trth=shared", "trth", 'unknown field "trth"', 'did you mean "truth"?'),
-        ("P expect heap truth = shared", "truth", '"truth" is not a comparison', "write FIELD=VALUE without blanks"),
-        ("P expect heap rss=", "rss=", '"rss=" is not a comparison', "write FIELD=VALUE without blanks"),
+        ("P expect heap truth = shared", "truth", '"truth" is not a comparison', COMPARE),
+        ("P expect heap rss=", "rss=", '"rss=" is not a comparison', COMPARE),
         ("P expect heap rss==4", "==", '"==" compares nothing', "valid: = != < <= > >="),
         ("P expect heap rss=4=5", "4=5", '"4=5" is not a value', "a value is a word or a number"),
         ("P expect anon_pages=4", "anon_pages", "anon_pages is a field of the kernel",
@@ -174,7 +177,7 @@ def test_a_file_without_steps_says_so():
         ("P expect rss=4 on=v6.15", "v6.15", '"v6.15" is not a flavour', 'did you mean "v6.14"?'),
         ("P expect rss=4 on=v6.14,v6.14", "v6.14", "v6.14 is named twice", ""),
         # Who is alive.
-        ("P fork W1 ; W2 exit", "W2", "there is no process W2; alive: P, W1", 'did you mean "W1"?'),
+        ("P fork W1 ; w1 exit", "w1", "there is no process w1; alive: P, W1", 'did you mean "W1"?'),
         ("P fork C ; kernel split D9.heap", "D9", "there is no process D9; alive: P, C",
          'begin it with "P fork D9"'),
         ("P exit ; C exit", "C", "there is no process C; every process has exited", ""),

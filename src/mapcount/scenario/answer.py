@@ -40,18 +40,23 @@ class Watch:
         self.machine = machine
         self.frames = range(0)
         """Page frames of the folio under test; empty until there is one."""
+        self.places: dict[str, list[Region]] = {}
+        """Where each process has (or had, before exec) the regions under test."""
         machine.memcg = WATCHED
 
     def answer(self) -> dict[str, Any]:
         """What the recorder would have written now: folio, charged_pages, events, actors."""
-        self._find()
         m = self.machine
+        for process in m.processes.values():
+            if process.regions or process.name not in self.places:
+                self.places[process.name] = list(process.regions.values())
+        self._find()
         charged = m.stats.get(WATCHED, {})
         return {
             "folio": self._folio(),
             "charged_pages": {name: charged.get(key, 0) for name, key in CHARGES.items()},
             "events": {name: m.events[name] for name in EVENTS},
-            "actors": [self._actor(process) for process in m.processes.values() if process.regions],
+            "actors": [self._actor(process) for process in m.processes.values()],
         }
 
     def _find(self) -> None:
@@ -101,7 +106,7 @@ class Watch:
         return answer
 
     def _actor(self, process: Process) -> dict[str, Any]:
-        regions = list(process.regions.values())
+        regions = self.places[process.name]
         vmas = [v for r in regions for v in process.mm.vmas.over(r.start, r.end)]
         smaps = dict.fromkeys(SMAPS, 0)
         for vma in vmas:

@@ -94,6 +94,8 @@ def _mmap(system: System, action: Action) -> None:
         kind, file = Kind.FILE, str(options["file"])
     elif "shmem" in options:
         kind, file = Kind.SHMEM, str(options["shmem"])
+    elif "memfd" in options:
+        kind, file = Kind.SHMEM, str(options["memfd"])
     offset = options.get("offset")
     assert offset is None or isinstance(offset, int)
     system.mmap(
@@ -109,4 +111,5 @@ def _mmap(system: System, action: Action) -> None:
         offset=offset,
         prot=str(options.get("prot", "rw")),
         reserved=bool(options.get("reserved")),
+        memfd="memfd" in options,
     )

@@ -127,7 +127,7 @@ class Verb:
 
 
 _TARGET = (Argument(Kind.TARGET),)
-_OTHERS = ("thp", "small", "shared", "file", "shmem", "hugetlb", "offset", "prot")
+_OTHERS = ("thp", "small", "shared", "file", "shmem", "memfd", "hugetlb", "offset", "prot")
 
 _MMAP = (
     Option(
@@ -139,9 +139,15 @@ _MMAP = (
     Option("small", Kind.FLAG, "faults use small folios only", bare=True, excludes=("hugetlb",)),
     Option("shared", Kind.FLAG, "MAP_SHARED; without file or shmem, memory shared with children", bare=True),
     Option("file", Kind.NAME, "map this file, in the page cache", excludes=("shmem", "hugetlb")),
-    Option("shmem", Kind.NAME, "map this tmpfs file or memfd", excludes=("hugetlb",)),
+    Option("shmem", Kind.NAME, "map this tmpfs file", excludes=("hugetlb",)),
+    Option(
+        "memfd",
+        Kind.NAME,
+        "map this memfd, gone with its last process",
+        excludes=("file", "shmem", "hugetlb"),
+    ),
     Option("hugetlb", Kind.HUGE, "hugetlb pages of this size; alone: 2M", bare=512),
-    Option("offset", Kind.OFFSET, "where in the file the region begins", needs=("file", "shmem")),
+    Option("offset", Kind.OFFSET, "where in the file the region begins", needs=("file", "shmem", "memfd")),
     Option("prot", Kind.PROT, "protection, rw unless said"),
     Option("reserved", Kind.FLAG, "name an address range, map nothing", bare=True, excludes=_OTHERS),
 )

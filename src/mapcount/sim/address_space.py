@@ -7,6 +7,7 @@ from mapcount.sim.fault import touch
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm, Process
+from mapcount.sim.page_table import batched
 from mapcount.sim.vma import Mapping, Vma
 
 
@@ -15,7 +16,7 @@ def mmap(m: Machine, mm: Mm, vma: Vma) -> None:
     munmap(m, mm, vma.start, vma.end)
     if vma.file is not None:
         vma.file.size = max(vma.file.size, vma.pgoff + vma.n)
-    elif vma.kind is Kind.ANON:
+    elif vma.kind in (Kind.ANON, Kind.HUGETLB):
         vma.anon = Mapping()
     mm.link(vma)
     mm.merge_vmas(vma.start, vma.end)
@@ -33,7 +34,7 @@ def munmap(m: Machine, mm: Mm, start: int, stop: int) -> None:
 def zap(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
     """Empty the page table in [start, stop) of one VMA."""
     m.isolate(mm, start, stop)
-    for entry in mm.table.remove(start, stop):
+    for entry in batched(mm.table.remove(start, stop)):
         if entry.swapped:
             m.swap_put(entry.target, entry.n)
         else:
@@ -49,8 +50,26 @@ def mprotect(m: Machine, mm: Mm, start: int, stop: int, prot: str) -> None:
         vma.prot = prot
         for entry in m.isolate(mm, vma.start, vma.end):
             entry.writable = vma.shared and vma.writable and not entry.swapped
+        if vma.writable and not vma.shared:
+            _writable_where_exclusive(m, mm, vma)
         mm.table.heal(vma.start, vma.end)
     mm.merge_vmas(start, stop)
+
+
+def _writable_where_exclusive(m: Machine, mm: Mm, vma: Vma) -> None:
+    """Pages known to be exclusive need no write fault to become writable again."""
+    for entry in list(mm.table.over(vma.start, vma.end)):
+        if entry.swapped or entry.zero:
+            continue
+        for piece in list(m.memory.pieces(entry.target, entry.n, cut=True)):
+            at = entry.start + piece.pfn - entry.target
+            if entry.level:
+                stretches = [(0, piece.pages, piece.run.anon_exclusive[piece.page])]
+            else:
+                stretches = list(piece.stretches(piece.run.anon_exclusive))
+            for offset, n, exclusive in stretches:
+                for part in mm.table.isolate(at + offset, at + offset + n):
+                    part.writable = bool(exclusive) and piece.run.anon
 
 
 def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:

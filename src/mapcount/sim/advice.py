@@ -8,9 +8,9 @@ from mapcount.sim.address_space import zap
 from mapcount.sim.errors import ActionError
 from mapcount.sim.fault import touch
 from mapcount.sim.machine import Machine
-from mapcount.sim.memory import FolioRun, Kind
+from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
-from mapcount.sim.page_table import Entry
+from mapcount.sim.page_table import Entry, batch_end
 from mapcount.sim.reclaim import swap_out
 from mapcount.sim.rmap_walk import alike
 from mapcount.sim.split import collapse, split_folios
@@ -65,9 +65,9 @@ def _each_folio(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, treat: Treat) 
         elif entry.level:
             at = _huge(m, mm, entry, at, stop, treat)
         else:
-            end = min(entry.end, stop)
-            (piece, *_) = m.memory.pieces(entry.target_of(at), end - at)
-            at = _ptes(m, mm, at, at + piece.pages, treat)
+            end = batch_end(mm.table, at, stop)
+            (piece, *_) = m.memory.pieces(entry.target_of(at), end - at, cut=True)
+            at = _ptes(m, mm, piece, at, treat)
 
 
 def _huge(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, treat: Treat) -> int:
@@ -84,11 +84,9 @@ def _huge(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, treat: Treat) ->
     return start + span
 
 
-def _ptes(m: Machine, mm: Mm, at: int, end: int, treat: Treat) -> int:
+def _ptes(m: Machine, mm: Mm, piece: Piece, at: int, treat: Treat) -> int:
     """PTEs of alike pieces of folios. Returns where to go on: `at` again when the folios were split."""
-    (entry,) = mm.table.isolate(at, end)
-    (piece,) = m.memory.pieces(entry.target, entry.n, cut=True)
-    run, folio = piece.run, piece.run.folio
+    run, folio, end = piece.run, piece.run.folio, at + piece.pages
     if piece.nr < folio.nr_pages:
         shared = folio_maybe_mapped_shared(folio)
         return at if not shared and split_folios(m, run) else end

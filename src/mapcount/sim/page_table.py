@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mapcount.sim.runs import Runs
 from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER, PUD_ORDER, Flavour
 
@@ -89,6 +91,53 @@ def hole_around(table: PageTable, low: int, high: int, at: int) -> tuple[int, in
     """The empty stretch around `at`, which nothing maps, inside [low, high)."""
     before, after = table.neighbours(at)
     return max(low, before.end if before else low), min(high, after.start if after else high)
+
+
+def batch_end(table: PageTable, at: int, stop: int) -> int:
+    """How far, up to `stop`, PTEs from `at` on map consecutive frames, whatever their permissions."""
+    entry = table.at(at)
+    assert entry is not None
+    while entry.end < stop:
+        after = table.at(entry.end)
+        if (
+            after is None
+            or after.level
+            or after.swapped
+            or after.zero
+            or after.target != entry.target + entry.n
+        ):
+            return entry.end
+        entry = after
+    return stop
+
+
+def batched(entries: list[Entry]) -> Iterator[Entry]:
+    """Entries taken out of a page table, joined where unmapping makes one batch of them.
+
+    Permissions do not part a batch; it is young or dirty if any of its entries is.
+    """
+    batch: Entry | None = None
+    for entry in entries:
+        whole = not (entry.level or entry.swapped or entry.zero)
+        if (
+            batch is not None
+            and whole
+            and batch.end == entry.start
+            and batch.target + batch.n == entry.target
+        ):
+            batch.n += entry.n
+            batch.young |= entry.young
+            batch.dirty |= entry.dirty
+            continue
+        if batch is not None:
+            yield batch
+            batch = None
+        if whole:
+            batch = entry
+        else:
+            yield entry
+    if batch is not None:
+        yield batch
 
 
 def level_of(flavour: Flavour, order: int) -> int:

@@ -71,15 +71,32 @@ def _drop_from_cache(m: Machine, run: FolioRun) -> None:
     """Take folios that nobody maps out of their file's cache; shared memory keeps its data in swap."""
     file = run.mapping
     assert isinstance(file, File)
-    file.cache.remove(run.index, run.index + run.n)
-    m.stat(run.memcg, "file", -run.n)
-    if run.folio.pmd_mappable:
-        m.stat(run.memcg, "shmem_thp" if file.kind is Kind.SHMEM else "file_thp", -run.n)
+    _uncache(m, file, run)
     if file.kind is Kind.SHMEM:
-        m.stat(run.memcg, "shmem", -run.n)
         slot = m.swap.alloc(run.n, run.folio.nr_pages, run.memcg, run.start)
         m.swap.hold(slot, run.n, 1)
         m.swap.release(slot, run.n)
         file.swapped.insert(CacheRun(run.index, run.n, slot))
         m.events["pswpout"] += run.n
+
+
+def _uncache(m: Machine, file: File, run: FolioRun) -> None:
+    """The cache no longer holds these folios."""
+    file.cache.remove(run.index, run.index + run.n)
+    if file.kind is not Kind.HUGETLB:
+        m.stat(run.memcg, "file", -run.n)
+    if file.kind is Kind.SHMEM:
+        m.stat(run.memcg, "shmem", -run.n)
+    if run.folio.pmd_mappable:
+        m.stat(run.memcg, "shmem_thp" if file.kind is Kind.SHMEM else "file_thp", -run.n)
     run.folio.refcount -= run.folio.nr_pages
+
+
+def truncate(m: Machine, file: File) -> None:
+    """A file that nobody maps or keeps any more gives its memory and swap back."""
+    for cached in list(file.cache):
+        for piece in list(m.memory.pieces(cached.pfn, cached.n, cut=True)):
+            _uncache(m, file, piece.run)
+            m.put(piece.run, 0)
+    for slots in file.swapped.remove(0, file.swapped.last_end()):
+        m.swap.hold(slots.pfn, slots.n, -1)

@@ -11,20 +11,21 @@ from mapcount.sim.mm import Mm
 from mapcount.sim.page_table import Entry
 from mapcount.sim.rmap_walk import Mapped, extra_references, rmap_walk
 from mapcount.sim.vma import File, Vma
-from mapcount.tracking.flavour import PMD_ORDER
+from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER
 from mapcount.tracking.folio import Folio
 from mapcount.tracking.per_page import PerPage
 
 
 def _take_mappings(m: Machine, run: FolioRun) -> list[Mapped]:
-    """Replace every mapping by a migration entry, in rmap order, and hold the folios meanwhile."""
+    """Replace every mapping by a migration entry, in rmap order, and hold the folios meanwhile.
+
+    PTEs go one by one, so a folio that PTEs map is for a moment partially mapped, and counted as such.
+    """
     run.folio.refcount += 1
-    queued, run.partially_mapped = run.partially_mapped, True  # nothing is queued for what happens here
     mapped = rmap_walk(run)
     for mm, vma, entry in mapped:
         mm.table.remove(entry.start, entry.end)
-        m.unmap_entry(mm, vma, entry)
-    run.partially_mapped = queued
+        m.unmap_entry(mm, vma, entry, batch=1)
     return mapped
 
 
@@ -70,13 +71,14 @@ def split_folios(m: Machine, run: FolioRun) -> bool:
         return False
     if run.folio.pmd_mappable:
         m.events["thp_split_page"] += run.count
-    for mm, _, entry in rmap_walk(run):
-        for at in range(entry.start, entry.end, 1 << entry.level) if entry.level else ():
-            m.split_entry(mm, at)
-            if mm.table.at(at) and mm.table.at(at).level:  # type: ignore[union-attr]
-                for below in range(at, at + (1 << entry.level), 1 << PMD_ORDER):
-                    m.split_entry(mm, below)
     mapped = _take_mappings(m, run)
+    for _, _, entry in mapped:
+        if entry.level:
+            m.events["thp_split_pmd"] += entry.n >> PMD_ORDER
+            for piece in m.memory.pieces(entry.target, entry.n) if run.anon else ():
+                m.mark_exclusive(piece, 0, run.anon_exclusive[piece.page])
+            run.dirty |= entry.dirty
+            entry.level = PTE_ORDER
     m.memory.free_as_small(run)
     for start, n in _uniform(run, mapped):
         small = run.like(start, n, Folio(m.flavour, 0))

@@ -16,7 +16,7 @@ from mapcount.sim.fork import fork
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm, Process, Region
-from mapcount.sim.reclaim import swap_out
+from mapcount.sim.reclaim import swap_out, truncate
 from mapcount.sim.rmap_walk import folios_in
 from mapcount.sim.split import migrate_folios, split_folios
 from mapcount.sim.vma import File, Vma
@@ -92,6 +92,7 @@ class System:
         offset: int | None = None,
         prot: str = "rw",
         reserved: bool = False,
+        memfd: bool = False,
     ) -> None:
         """Map a region, or a part of one that exists. `orders`: of the large folios faults may use."""
         p = self.process(process)
@@ -109,7 +110,7 @@ class System:
         where = self._window(p.regions[region], start, stop, size)
         if reserved:
             return
-        behind = self._file(file or f"{region}", kind, orders) if shared or file else None
+        behind = self._file(process, file, kind, orders, memfd=memfd) if shared or file else None
         pgoff = offset if offset is not None else (where.start - p.regions[region].start)
         vma = Vma(where.start, where.n, where.start, kind, shared=shared, prot=prot, orders=orders)
         if behind is not None:
@@ -123,18 +124,45 @@ class System:
             raise ActionError(f"the range is outside {region.name!r}, which has {region.n} pages")
         return Region(region.name, region.start + start, last - start)
 
-    def _file(self, name: str, kind: Kind, orders: tuple[int, ...]) -> File:
+    def _file(
+        self, process: str, name: str | None, kind: Kind, orders: tuple[int, ...], *, memfd: bool
+    ) -> File:
+        """The file of that name, made if there is none; without a name, memory only VMAs keep."""
         kind = Kind.SHMEM if kind is Kind.ANON else kind
-        file = self.machine.files.setdefault(name, File(name, kind, orders))
-        if file.kind is not kind:
-            raise ActionError(f"{name!r} is a {file.kind} file already")
+        files = self.machine.files
+        unnamed = name is None
+        name = f"anonymous {len(files)} of {process}" if name is None else name
+        file = files.get(name)
+        if file is None:
+            file = files[name] = File(name, kind, orders)
+            file.holders = set() if unnamed or memfd else None
+        if file.kind is not kind or (not unnamed and (file.holders is not None) != memfd):
+            raise ActionError(f"{name!r} is another kind of file already")
+        if memfd:
+            assert file.holders is not None
+            file.holders.add(process)
         return file
+
+    def _close(self, process: str) -> None:
+        """exec and exit close the memfds of a process."""
+        for file in self.machine.files.values():
+            if file.holders:
+                file.holders.discard(process)
+        self._drop_unused_files()
+
+    def _drop_unused_files(self) -> None:
+        """Files that neither a name, nor a process, nor a VMA keeps are gone, with their memory and swap."""
+        for file in list(self.machine.files.values()):
+            if file.holders is not None and not file.holders and not file.vmas:
+                truncate(self.machine, file)
+                del self.machine.files[file.name]
 
     def munmap(self, process: str, where: Iterable[tuple[int, int]]) -> None:
         """Unmap pages."""
         mm = self.process(process).mm
         for start, stop in self._mapped(mm, where):
             address_space.munmap(self.machine, mm, start, stop)
+        self._drop_unused_files()
 
     def touch(self, process: str, where: Iterable[tuple[int, int]], *, write: bool) -> None:
         """Read or write one byte of each page."""
@@ -150,6 +178,9 @@ class System:
             fork(self.machine, self.process(process), child)
         except NoMmIdLeft as error:
             raise ActionError(str(error)) from None
+        for file in self.machine.files.values():
+            if file.holders and process in file.holders:
+                file.holders.add(child)
 
     def exec(self, process: str) -> None:
         """A new, empty address space."""
@@ -157,6 +188,7 @@ class System:
             address_space.exec_(self.machine, self.process(process))
         except NoMmIdLeft as error:
             raise ActionError(str(error)) from None
+        self._close(process)
 
     def exit(self, process: str) -> None:
         """The process ends: its memory is unmapped, then its pins are released."""
@@ -164,6 +196,7 @@ class System:
         address_space.teardown(self.machine, p.mm)
         gup.release_pins(self.machine, p)
         del self.machine.processes[process]
+        self._close(process)
 
     def mprotect(self, process: str, where: Iterable[tuple[int, int]], prot: str) -> None:
         """Change the protection of pages."""

@@ -65,6 +65,9 @@ class File(Mapping):
         self.kind = kind
         self.orders = orders
         """Orders of the folios its page cache is made of, largest first."""
+        self.holders: set[str] | None = None
+        """Who keeps the file: None for one with a name in a file system, which stays; the processes that
+        have a memfd open; nobody but VMAs for anonymous shared memory."""
         self.size = 0
         """In pages: as far as anybody has mapped it."""
         self.cache: Runs[CacheRun] = Runs()

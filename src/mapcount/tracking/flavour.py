@@ -61,8 +61,12 @@ class Flavour:
 
 
 V6_14 = Flavour("v6.14", "before Linux 6.15", True, False, True, False)
-PAGE_MAPCOUNT = Flavour("page-mapcount", "Linux 6.15, CONFIG_PAGE_MAPCOUNT (today's default)", True, True, True, False)
-NO_PAGE_MAPCOUNT = Flavour("no-page-mapcount", "Linux 6.15, CONFIG_NO_PAGE_MAPCOUNT", False, True, True, False)
+PAGE_MAPCOUNT = Flavour(
+    "page-mapcount", "Linux 6.15, CONFIG_PAGE_MAPCOUNT (today's default)", True, True, True, False
+)
+NO_PAGE_MAPCOUNT = Flavour(
+    "no-page-mapcount", "Linux 6.15, CONFIG_NO_PAGE_MAPCOUNT", False, True, True, False
+)
 TOTAL_MAPPED_PAGES = Flavour(
     "total-mapped-pages", "proposed in April 2026, not merged in 7.3", False, True, False, True
 )

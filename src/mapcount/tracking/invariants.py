@@ -71,7 +71,9 @@ def _(folio: Folio, truth: Truth) -> bool:
     return folio_maybe_mapped_shared(folio) or not truth.shared
 
 
-@invariant("slot-at-most-true", "A slot's count never exceeds its mm's true number of mappings.", _owner_slots)
+@invariant(
+    "slot-at-most-true", "A slot's count never exceeds its mm's true number of mappings.", _owner_slots
+)
 def _(folio: Folio, truth: Truth) -> bool:
     return all(count <= truth.entries.get(mm_id, 0) for mm_id, count in _slots(folio) if mm_id)
 

@@ -152,7 +152,9 @@ def _apply_with_pages(
     )
 
 
-def _apply_without_pages(folio: Folio, nr_pages: int, entries: int, mm_id: int, level: int, sign: int) -> Delta:
+def _apply_without_pages(
+    folio: Folio, nr_pages: int, entries: int, mm_id: int, level: int, sign: int
+) -> Delta:
     """NO_PAGE_MAPCOUNT."""
     cost = _count_total(folio, entries, nr_pages, mm_id, sign)
     pmd_stat = 0
