@@ -8,15 +8,10 @@ import pytest
 
 from mapcount.scenario.parse import MAX_BYTES, MAX_STEPS, load, parse
 from mapcount.scenario.syntax import ScenarioError
+from mapcount.scenario.verbs import VERBS
 
-ALL_VERBS = (
-    "mmap, munmap, read, write, fork, exec, exit, mprotect, mremap, madvise, mlock, munlock, pin, unpin, "
-    "migrate, swapout, split, ksm, expect"
-)
-MMAP = (
-    "usage: P mmap TARGET [SIZE] [thp=FOLIO[,FOLIO...]] [small] [shared] [file=NAME] [shmem=NAME] "
-    "[hugetlb[=HUGE]] [offset=OFFSET] [prot=PROT] [reserved]"
-)
+ALL_VERBS = ", ".join(VERBS)
+MMAP = f"usage: P {VERBS['mmap'].usage}"
 NAME = 'a name is a letter, then up to 31 letters, digits, "_" or "-"'
 SIZE = "a size is a whole number with K, M, G or T, such as 64K or 2M, or of pages, such as 16p"
 WHOLE = "is not a multiple of 4K, the size of a page"
@@ -124,9 +119,10 @@ def test_a_file_without_steps_says_so():
         ("P mmap heap 4M small small", "small", "small is given twice", ""),
         ("P mmap heap 4M small thp=2M", "thp=2M", "thp and small contradict each other", "choose one"),
         ("P mmap a 4M file=x shmem=y", "shmem=y", "file and shmem contradict each other", "choose one"),
+        ("P mmap a 4M memfd=x file=y", "file=y", "memfd and file contradict each other", "choose one"),
         ("P mmap a 4M hugetlb thp=2M", "thp=2M", "thp and hugetlb contradict each other", "choose one"),
         ("P mmap a 4M prot=r reserved", "reserved", "reserved and prot contradict each other", "choose one"),
-        ("P mmap a 4M offset=4K", "offset=4K", "offset means nothing without file= or shmem=", ""),
+        ("P mmap a 4M offset=4K", "offset=4K", "offset means nothing without file= or shmem= or memfd=", ""),
         ("P mmap a 3M hugetlb", "3M", '"3M" is not a multiple of 2M, the size of its pages', "write 4M"),
         ("P mmap a 4M hugetlb=4M", "4M", "there are no hugetlb pages of 4M", "write 2M or 1G"),
         ("P mremap heap", "", "mremap needs to=TARGET", "usage: P mremap TARGET to=TARGET"),

@@ -156,11 +156,21 @@ def told(text, read=parse):
     assert 0 <= error.column <= len(error.source_line) + 1
 
 
-WORDS = st.sampled_from(
-    """P W1 kernel heap W1.heap heap[3p] heap[0:1M] heap[ heap[::] heap[1p::0] . : ] = != ; ; # é \0 \x1b
+PIECES = """
+    P W1 kernel heap W1.heap heap[3p] heap[0:1M] heap[ heap[::] heap[1p::0] . : ] = != ; ; # é \0 \x1b
     4M 0 5 99T thp= thp=2M,64K small rss=4 truth to=b to= on= on=v6.14 rw dontneed hugetlb=1G offset=0 file=x
-    """.split()
-    + ["9" * 400, "\n", "\n", "\n", *VERBS, *PROCESS_FIELDS, *SYSTEM_FIELDS, *CHOICES[Kind.FLAVOURS]]
+"""
+WORDS = st.sampled_from(
+    [
+        *PIECES.split(" "),
+        *VERBS,
+        *PROCESS_FIELDS,
+        *SYSTEM_FIELDS,
+        *CHOICES[Kind.FLAVOURS],
+        "9" * 400,
+        "\n",
+        "\n",
+    ]
 )
 SOURCES = st.one_of(
     st.text(max_size=200),

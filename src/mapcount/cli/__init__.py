@@ -1,0 +1,56 @@
+"""The command line. Each command is a module of its own; what one needs is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "run": "Run scenarios on kernels side by side: estimate against truth, /proc, cost.",
+    "layout": "Draw struct folio before and after owner tracking.",
+}
+"""Every command and its line in `mapcount --help`."""
+
+FINDING, USAGE, CANNOT = 1, 2, 3
+"""Exit codes: 1 a finding, 2 wrong usage or input, 3 this machine cannot."""
+
+
+class Commands(click.Group):
+    """Commands that are imported only when they are called, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order of their importance."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"mapcount.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mapcount", message="%(prog)s %(version)s")
+def mapcount() -> None:
+    """Who maps each folio of memory, does the kernel know it, and what does it tell user space?
+
+    Exit codes: 0 it holds, 1 a finding, 2 wrong usage or input, 3 this machine cannot.
+    """
+
+
+def main() -> None:
+    """Entry point. A closed pipe and Ctrl-C end quietly."""
+    try:
+        mapcount(prog_name="mapcount")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,1 @@
+"""Results shown to people (a terminal) and to machines (JSON)."""

@@ -1,0 +1,1 @@
+"""Stories: the scenario language, scenarios run on kernels, expectations, and answers compared."""

@@ -6,6 +6,7 @@ it as the recorder did, and answers every field that the recorder wrote.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,16 +43,21 @@ class Watch:
         """Page frames of the folio under test; empty until there is one."""
         self.places: dict[str, list[Region]] = {}
         """Where each process has (or had, before exec) the regions under test."""
+        self._head_speaks = False
         machine.memcg = WATCHED
 
-    def answer(self) -> dict[str, Any]:
-        """What the recorder would have written now: folio, charged_pages, events, actors."""
+    def answer(self, *, head_speaks_for_pmd: bool = False) -> dict[str, Any]:
+        """What the recorder would have written now: folio, charged_pages, events, actors.
+
+        With `head_speaks_for_pmd`, pagemap is answered as kernels with that deviation do.
+        """
+        self._head_speaks = head_speaks_for_pmd
         m = self.machine
         for process in m.processes.values():
             if process.regions or process.name not in self.places:
                 self.places[process.name] = list(process.regions.values())
         self._find()
-        charged = m.stats.get(WATCHED, {})
+        charged: dict[str, int] = m.stats.get(WATCHED, Counter())
         return {
             "folio": self._folio(),
             "charged_pages": {name: charged.get(key, 0) for name, key in CHARGES.items()},
@@ -115,14 +121,15 @@ class Watch:
                 smaps[field] += printed[name]
         pm: dict[str, Any] = dict.fromkeys(("present", "excl", "orig", "orig_excl", "swap", "file"), 0)
         for place, region in zip(("rle", "rle_b"), regions, strict=False):
-            words = [(n, self._count(run, n, pm)) for run, n in self._pages(process, region)]
+            words = [(run.n, self._count(run, run.n, pm)) for run in self._pages(process, region)]
             if place == "rle" or any(word != "-" for _, word in words):
                 pm[place] = _runs(words)["rle"]
         return {"name": process.name, "vmas": len(vmas), "smaps": smaps, "pm": pm}
 
-    def _pages(self, process: Process, region: Region) -> Iterator[tuple[proc.PagemapRun, int]]:
-        for run in proc.pagemap(self.machine, process.mm, region.start, region.end):
-            yield run, run.n
+    def _pages(self, process: Process, region: Region) -> Iterator[proc.PagemapRun]:
+        return proc.pagemap(
+            self.machine, process.mm, region.start, region.end, head_speaks_for_pmd=self._head_speaks
+        )
 
     def _count(self, run: proc.PagemapRun, n: int, pm: dict[str, Any]) -> str:
         """Count a run of pagemap entries into `pm`; the recorder's letters for it."""

@@ -149,8 +149,14 @@ class PagemapRun:
     pfn: int | None = None
 
 
-def pagemap(m: Machine, mm: Mm, start: int, stop: int) -> Iterator[PagemapRun]:
-    """Pages [start, stop) in order: bits 63 present, 62 swap, 61 file or shared, 56 exclusively mapped."""
+def pagemap(
+    m: Machine, mm: Mm, start: int, stop: int, *, head_speaks_for_pmd: bool = False
+) -> Iterator[PagemapRun]:
+    """Pages [start, stop) in order: bits 63 present, 62 swap, 61 file or shared, 56 exclusively mapped.
+
+    `head_speaks_for_pmd` answers as real kernels do where they are wrong: the first page's bit 56 for all
+    pages that a PMD maps (docs/kernel-deviations.md).
+    """
     at = start
     for entry in mm.table.over(start, stop):
         first, last = max(entry.start, start), min(entry.end, stop)
@@ -161,14 +167,16 @@ def pagemap(m: Machine, mm: Mm, start: int, stop: int) -> Iterator[PagemapRun]:
             yield PagemapRun(last - first, present=entry.zero, swapped=entry.swapped)
             continue
         for piece in m.memory.pieces(entry.target_of(first), last - first):
-            yield from _pagemap_of(piece)
+            yield from _pagemap_of(piece, head_speaks_for_pmd and entry.level == PMD_ORDER)
     if at < stop:
         yield PagemapRun(stop - at)
 
 
-def _pagemap_of(piece: Piece) -> Iterator[PagemapRun]:
+def _pagemap_of(piece: Piece, head_speaks: bool) -> Iterator[PagemapRun]:
     folio, pfn = piece.run.folio, piece.pfn
     counts = list(page_mapcounts(folio, piece.page, piece.nr))
+    if head_speaks:
+        counts = [(piece.nr, counts[0][1])]
     for _ in range(piece.count if len(counts) > 1 else 1):
         for nr, mapcount in counts:
             n = nr if len(counts) > 1 else piece.pages
@@ -179,8 +187,8 @@ def _pagemap_of(piece: Piece) -> Iterator[PagemapRun]:
 
 KPF = {
     "REFERENCED": 2, "UPTODATE": 3, "DIRTY": 4, "LRU": 5, "ACTIVE": 6, "MMAP": 11, "ANON": 12,
-    "SWAPCACHE": 13, "SWAPBACKED": 14, "COMPOUND_HEAD": 15, "COMPOUND_TAIL": 16, "HUGE": 17, "UNEVICTABLE": 18, "KSM": 21,
-    "THP": 22, "MLOCKED": 33, "OWNER_2": 34, "OWNER_PRIVATE": 37,
+    "SWAPCACHE": 13, "SWAPBACKED": 14, "COMPOUND_HEAD": 15, "COMPOUND_TAIL": 16, "HUGE": 17,
+    "UNEVICTABLE": 18, "KSM": 21, "THP": 22, "MLOCKED": 33, "OWNER_2": 34, "OWNER_PRIVATE": 37,
 }  # fmt: skip
 """Bits of /proc/kpageflags. Bits 33 and up are for kernel developers: 34 is the anon-exclusive mark,
 37 comes with the swap cache."""

@@ -144,7 +144,7 @@ class System:
         return file
 
     def _close(self, process: str) -> None:
-        """exec and exit close the memfds of a process."""
+        """The memfds of a process are closed, by exec and by exit."""
         for file in self.machine.files.values():
             if file.holders:
                 file.holders.discard(process)

@@ -14,16 +14,29 @@ from mapcount.tracking.invariants import Invariant, violations
 from mapcount.tracking.truth import Truth
 
 
+def mappings(m: Machine, run: FolioRun) -> Iterator[tuple[Mm, Entry]]:
+    """The entries that map any of these folios: by walking from the folio to its VMAs, where it has any."""
+    if run.mapping is not None:
+        return ((mm, entry) for mm, _, entry in rmap_walk(run))
+    return (pair for pair in _all_entries(m) if _overlaps(pair[1], run))
+
+
+def _all_entries(m: Machine) -> Iterator[tuple[Mm, Entry]]:
+    return ((p.mm, e) for p in m.processes.values() for e in p.mm.table if not (e.swapped or e.zero))
+
+
+def _overlaps(entry: Entry, run: FolioRun) -> bool:
+    return entry.target < run.start + run.n and run.start < entry.target + entry.n
+
+
 def truth_of(m: Machine, run: FolioRun, nth: int = 0) -> Truth:
-    """Who maps folio number `nth` of these look-alikes, found by walking from the folio to its VMAs."""
-    if run.mapping is None:
-        return truth_by_sweep(m, run, nth)
-    return _truth(m, run, nth, ((mm, entry) for mm, _, entry in rmap_walk(run)))
+    """Who maps folio number `nth` of these look-alikes."""
+    return _truth(m, run, nth, mappings(m, run))
 
 
 def truth_by_sweep(m: Machine, run: FolioRun, nth: int = 0) -> Truth:
     """The same, found by looking at every entry of every page table."""
-    return _truth(m, run, nth, ((p.mm, e) for p in m.processes.values() for e in p.mm.table))
+    return _truth(m, run, nth, _all_entries(m))
 
 
 def _truth(m: Machine, run: FolioRun, nth: int, entries: Iterable[tuple[Mm, Entry]]) -> Truth:
@@ -31,8 +44,6 @@ def _truth(m: Machine, run: FolioRun, nth: int, entries: Iterable[tuple[Mm, Entr
     first = run.start + nth * size
     truth = Truth(size, run.in_swap_cache * size + _cached(run) + sum(_pins(m, run, first)))
     for mm, entry in entries:
-        if entry.swapped or entry.zero:
-            continue
         start, stop = max(entry.target, first), min(entry.target + entry.n, first + size)
         if start < stop:
             truth.add(mm.mm_id, start - first, stop - start, entry.level)

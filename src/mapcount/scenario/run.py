@@ -1,0 +1,83 @@
+"""Run a scenario on the simulated kernel of one flavour, looking after every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mapcount.scenario.expectations import Failure, check
+from mapcount.scenario.observation import FolioSeen, Observation
+from mapcount.scenario.observe import Observer
+from mapcount.scenario.simulated import act
+from mapcount.scenario.syntax import Scenario, Step
+from mapcount.sim.system import System
+from mapcount.tracking.flavour import Flavour
+from mapcount.tracking.invariants import Invariant
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedTo:
+    """One step and what came of it."""
+
+    step: Step
+    seen: Observation
+    failures: tuple[Failure, ...]
+    """Expectations that were not met."""
+    broken: tuple[tuple[FolioSeen, Invariant], ...]
+    """Invariants that do not hold any more: a bug of the scheme, or of ours."""
+
+    @property
+    def only_expects(self) -> bool:
+        """Did nothing happen in this step but looking?"""
+        return all(action.verb == "expect" for action in self.step.actions)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A scenario on one flavour, step by step."""
+
+    scenario: Scenario
+    flavour: Flavour
+    steps: tuple[SteppedTo, ...]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every expectation that was not met."""
+        return [failure for step in self.steps for failure in step.failures]
+
+    @property
+    def broken(self) -> list[tuple[SteppedTo, FolioSeen, Invariant]]:
+        """Every invariant that broke, and when."""
+        return [(step, folio, invariant) for step in self.steps for folio, invariant in step.broken]
+
+    @property
+    def acted(self) -> list[SteppedTo]:
+        """The steps in which something happened."""
+        return [step for step in self.steps if not step.only_expects]
+
+
+def run(scenario: Scenario, flavour: Flavour) -> Run:
+    """Act out every step. Raises ScenarioError at the first that no kernel could carry out."""
+    system = System(flavour)
+    if scenario.first:
+        system.spawn(scenario.first)
+    observer = Observer(system)
+    steps: list[SteppedTo] = []
+    for step in scenario.steps:
+        seen, broken = observer.look() if not steps else (steps[-1].seen, [])
+        failures: list[Failure] = []
+        fresh = False
+        for action in step.actions:
+            if action.verb == "expect":
+                if fresh:
+                    seen, more = observer.look()
+                    broken += more
+                    fresh = False
+                failures += check(system, scenario, action, seen)
+            else:
+                act(system, scenario, action)
+                fresh = True
+        if fresh:
+            seen, more = observer.look()
+            broken += more
+        steps.append(SteppedTo(step, seen, tuple(failures), tuple(broken)))
+    return Run(scenario, flavour, tuple(steps))
