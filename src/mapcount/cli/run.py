@@ -1,0 +1,121 @@
+"""`mapcount run`: the main job."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mapcount.cli import FINDING, USAGE
+from mapcount.tracking.flavour import FLAVOURS, Flavour
+
+
+def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[Flavour]:
+    names = [name for word in value for name in word.split(",")]
+    found: list[Flavour] = []
+    for name in names:
+        if name == "all":
+            found += FLAVOURS.values()
+        elif name in FLAVOURS:
+            found.append(FLAVOURS[name])
+        else:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(FLAVOURS)}, all")
+    return list(dict.fromkeys(found))
+
+
+@click.command(epilog="Example: mapcount run scenarios/prefork.scn --flavour all --step")
+@click.argument("scenarios", metavar="SCENARIO...", nargs=-1, required=True)
+@click.option(
+    "--flavour",
+    "flavours",
+    multiple=True,
+    default=("page-mapcount", "no-page-mapcount"),
+    show_default="page-mapcount, no-page-mapcount",
+    metavar="NAME",
+    callback=_flavours,
+    help=f"A kernel to run on: {', '.join(FLAVOURS)}, or all. May be given again, or with commas.",
+)
+@click.option(
+    "--bits", type=click.Choice(["64", "32"]), default="64", show_default=True, help="Machine width."
+)
+@click.option("--step", "every", is_flag=True, help="Show every step, with everything in it.")
+@click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
+@click.option(
+    "--on",
+    "on",
+    metavar="recording:FILE",
+    help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation.",
+)
+def run(
+    scenarios: tuple[str, ...], flavours: list[Flavour], bits: str, every: bool, as_json: bool, on: str | None
+) -> None:
+    """Run scenarios on kernels side by side.
+
+    Shows, step by step, who really maps each folio and what each kernel believes (mistakes are marked), what
+    each tells user space (Rss, Pss, Uss, AnonPages), and what keeping the counters cost. Exit 1: an
+    expectation failed, an invariant broke, or a recorded kernel deviates.
+    """
+    from mapcount.scenario.parse import load
+    from mapcount.scenario.recording import RecordingError
+    from mapcount.scenario.syntax import ScenarioError
+
+    try:
+        stories = [load(path) for path in scenarios]
+        if on is not None:
+            _beside(stories, on, every=every, as_json=as_json)
+        else:
+            _side_by_side(stories, [f.on(int(bits)) for f in flavours], every=every, as_json=as_json)
+    except (ScenarioError, RecordingError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(USAGE)
+
+
+def _side_by_side(stories: Sequence[object], flavours: list[Flavour], *, every: bool, as_json: bool) -> None:
+    from mapcount.scenario.run import run as run_on
+    from mapcount.scenario.syntax import Scenario
+
+    results = [[run_on(s, f) for f in flavours] for s in stories if isinstance(s, Scenario)]
+    if as_json:
+        from mapcount.report.data import runs_as_data
+
+        click.echo(json.dumps([runs_as_data(runs) for runs in results], indent=1))
+    else:
+        from mapcount.report.run import draw_runs
+
+        _print(line for runs in results for line in draw_runs(runs, every=every))
+    if any(r.failures or r.broken for runs in results for r in runs):
+        sys.exit(FINDING)
+
+
+def _beside(stories: Sequence[object], on: str, *, every: bool, as_json: bool) -> None:
+    from mapcount.scenario.compare import compare
+    from mapcount.scenario.recording import load_recording
+    from mapcount.scenario.syntax import Scenario
+
+    kind, colon, path = on.partition(":")
+    if kind != "recording" or not colon or not path:
+        raise click.BadParameter(f"{on!r} is not recording:FILE", param_hint="--on")
+    recording = load_recording(path)
+    results = [compare(s, recording) for s in stories if isinstance(s, Scenario)]
+    if as_json:
+        from mapcount.report.data import comparison_as_data
+
+        click.echo(json.dumps([comparison_as_data(c) for c in results], indent=1))
+    else:
+        from mapcount.report.comparison import draw_comparison
+
+        _print(line for result in results for line in draw_comparison(result, every=every))
+    if any(result.unknown for result in results):
+        sys.exit(FINDING)
+
+
+def _print(lines: object) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 100))
+    console = Console(highlight=False, soft_wrap=False, width=width)
+    for line in lines:  # type: ignore[attr-defined]
+        console.print(line)

@@ -1,0 +1,327 @@
+"""A scenario on several flavours, for people: what changed in each step, and where the flavours differ.
+
+Flavours that answer alike share a line. A mistake of the kernel is marked in words, so that it survives a
+pipe; colour only repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mapcount.report.words import flavours_word, signed, size
+from mapcount.scenario.observation import FolioSeen, Observation
+from mapcount.scenario.run import Run, SteppedTo
+from mapcount.scenario.syntax import visible
+
+MOST_FOLIOS = 8
+"""Folios shown in one step, unless every step is asked for."""
+MOST_STEPS = 40
+"""Beyond so many steps, only those in which the flavours differ or a mistake begins or ends are shown."""
+NAMES = 34
+"""Columns that the names of flavours may fill."""
+
+Answers = dict[str, str]
+"""What each flavour answers, as text."""
+
+
+def draw_runs(runs: Sequence[Run], *, every: bool = False) -> Iterator[RenderableType]:
+    """The same scenario on each flavour: title, steps, summary, failures."""
+    scenario = runs[0].scenario
+    yield Text.assemble((visible(scenario.name), "bold"), ": ", visible(scenario.title.split("\n")[0]))
+    yield Text()
+    shown = _worth_showing(runs, every=every)
+    quiet = 0
+    for i in range(len(scenario.steps)):
+        if i in shown:
+            if quiet:
+                yield Text(f"      ... {quiet} more steps (--step shows them)", "dim")
+            quiet = 0
+            yield from _step(runs, i, every=every)
+        else:
+            quiet += not runs[0].steps[i].only_expects
+    if quiet:
+        yield Text(f"      ... {quiet} more steps (--step shows them)", "dim")
+    yield Text()
+    yield summary(runs)
+    yield from _findings(runs)
+
+
+def _worth_showing(runs: Sequence[Run], *, every: bool) -> set[int]:
+    steps = {i for i, step in enumerate(runs[0].steps) if not step.only_expects}
+    if every:
+        return set(range(len(runs[0].steps)))
+    if len(steps) <= MOST_STEPS:
+        return steps
+    telling = {i for i in steps if _telling(runs, i)}
+    return set(sorted(telling)[:MOST_STEPS])
+
+
+def _telling(runs: Sequence[Run], i: int) -> bool:
+    """Does a mistake begin or end in this step, or do the flavours begin to differ?"""
+
+    def state(k: int) -> tuple[list[int], bool]:
+        seen = [run.steps[k].seen for run in runs]
+        return [s.wrong_folios for s in seen], len({_proc_key(s) for s in seen}) > 1
+
+    return bool(runs[0].steps[i].failures) or i == 0 or state(i) != state(i - 1)
+
+
+def _proc_key(seen: Observation) -> str:
+    return str([(r.process, r.region, r.smaps["pss"], r.smaps["uss"]) for r in seen.regions])
+
+
+def _step(runs: Sequence[Run], i: int, *, every: bool) -> Iterator[Text]:
+    step = runs[0].steps[i].step
+    text = visible(step.text) or "(nothing)"
+    yield Text.assemble(
+        (f"{step.line:>4}  ", "dim"),
+        (text, "bold"),
+        *((("   # " + visible(step.comment)), "dim"),) * bool(step.comment),
+    )
+    before = [run.steps[i - 1].seen if i else None for run in runs]
+    yield from _folios(runs, [run.steps[i] for run in runs], before, every=every)
+    yield from _processes(runs, [run.steps[i] for run in runs], before, every=every)
+    yield from _system(runs, [run.steps[i] for run in runs], before, every=every)
+
+
+def _folios(
+    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+) -> Iterator[Text]:
+    """Each place whose folios changed: the truth, then what each flavour keeps and believes."""
+    places: dict[str, list[tuple[str, FolioSeen]]] = {}
+    changed: set[str] = set()
+    for run, step, old in zip(runs, now, before, strict=True):
+        known = set(map(id, old.folios)) if old else set()
+        for folio in step.seen.folios:
+            places.setdefault(folio.place, []).append((str(run.flavour), folio))
+            if id(folio) not in known:
+                changed.add(folio.place)
+    rows = [place for place in places if every or place in changed]
+    for place in rows if every else rows[:MOST_FOLIOS]:
+        for (truth, what), group in _grouped(places[place], _truth):
+            yield Text.assemble("      ", (f"{place:<18} ", "cyan"), f"{what:<19} ", truth)
+            answers = {name: _belief(folio) for name, folio in group}
+            wrong = {name for name, folio in group if folio.wrong}
+            yield from _lines(answers, wrong)
+    if not every and len(rows) > MOST_FOLIOS:
+        yield Text(f"      ... and {len(rows) - MOST_FOLIOS} more places (--step shows them)", "dim")
+
+
+def _grouped(
+    found: list[tuple[str, FolioSeen]], key: object
+) -> Iterator[tuple[tuple[str, str], list[tuple[str, FolioSeen]]]]:
+    ordered = sorted(found, key=lambda pair: _truth(pair[1]))
+    for truth, group in groupby(ordered, key=lambda pair: _truth(pair[1])):
+        yield truth, list(group)
+
+
+def _truth(folio: FolioSeen) -> tuple[str, str]:
+    owners = ", ".join(f"{name} {n}" for name, n in list(folio.owners.items())[:6])
+    more = ", ..." if len(folio.owners) > 6 else ""
+    many = f"{folio.count} x " if folio.count > 1 else ""
+    what = f"{folio.kind} {many}{size(4 << folio.order)}"
+    return f"{folio.truth}: {owners}{more}" if owners else folio.truth, what
+
+
+def _belief(folio: FolioSeen) -> str:
+    c = folio.counters
+    total = c.get("large_mapcount", c.get("page_mapcount"))
+    words = [f"total {total if folio.order else str(total).split('*')[-1]}"]
+    if "entire_mapcount" in c and c["entire_mapcount"]:
+        words.append(f"entire {c['entire_mapcount']}")
+    if "total_mapped_pages" in c:
+        words.append(f"pages {c['total_mapped_pages']}")
+    if "mm_id" in c:
+        slots = " ".join(f"{name}:{n}" for name, n in folio.slots)
+        words.append(f"slots {slots or 'empty'}")
+    words.append("says shared" if folio.maybe_shared else "says exclusive")
+    if folio.wrong:
+        words.append("<- WRONG")
+    if folio.partially_mapped:
+        words.append("(partially mapped)")
+    return "  ".join(words)
+
+
+def _lines(answers: Answers, wrong: set[str], extra: Answers | None = None) -> Iterator[Text]:
+    """One line for each group of flavours that answer the same."""
+    by_answer: dict[str, list[str]] = {}
+    for name, answer in answers.items():
+        by_answer.setdefault(answer, []).append(name)
+    for answer, names in by_answer.items():
+        style = "red" if wrong & set(names) else ""
+        label = flavours_word(names, answers)
+        note = (extra or {}).get(names[0], "")
+        yield Text.assemble(
+            "        ",
+            (f"{label:<{NAMES}} ", "dim"),
+            (answer, style),
+            (f"  {note}" if note else "", "yellow"),
+        )
+
+
+def _processes(
+    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+) -> Iterator[Text]:
+    """Each process whose memory changed: Rss, Pss, Uss, Swap; a difference to the first flavour in words."""
+    first = now[0].seen
+    for name, base in first.rollup.items():
+        rolls = {
+            str(run.flavour): step.seen.rollup.get(name, base) for run, step in zip(runs, now, strict=True)
+        }
+        old = {
+            str(run.flavour): o.rollup.get(name) if o else None for run, o in zip(runs, before, strict=True)
+        }
+        if not every and all(old[f] == rolls[f] for f in rolls):
+            continue
+        if not any(roll["size"] for roll in rolls.values()):
+            continue
+        answers = {f: _memory(roll) for f, roll in rolls.items()}
+        notes = {f: _change(roll, base) for f, roll in rolls.items()}
+        lines = list(_lines(answers, set(), notes))
+        rss = f"Rss {size(base['rss'])}" + (f"  Swap {size(base['swap'])}" if base["swap"] else "")
+        yield Text.assemble("      ", (f"{name:<18} ", "green"), rss)
+        yield from lines
+
+
+def _memory(roll: dict[str, int] | object) -> str:
+    assert isinstance(roll, dict)
+    text = f"Pss {size(roll['pss']):<7} Uss {size(roll['uss']):<7}"
+    if roll["shared_hugetlb"] or roll["private_hugetlb"]:
+        text += f" Hugetlb {size(roll['private_hugetlb'])} private, {size(roll['shared_hugetlb'])} shared"
+    return text.rstrip()
+
+
+def _change(roll: object, base: object) -> str:
+    assert isinstance(roll, dict)
+    assert isinstance(base, dict)
+    words = [
+        f"{field.capitalize()} {signed(roll[field] - base[field])}"
+        for field in ("pss", "uss")
+        if roll[field] != base[field]
+    ]
+    return ", ".join(words)
+
+
+COUNTERS = {
+    "anon_pages": "AnonPages", "mapped": "Mapped", "anon_huge_pages": "AnonHugePages",
+    "shmem_pmd_mapped": "ShmemPmdMapped", "file_pmd_mapped": "FilePmdMapped", "swap_used": "swap used",
+    "swap_cached": "SwapCached",
+}  # fmt: skip
+EVENTS = {
+    "deferred_split": "queued for splitting", "thp_split_page": "THPs split", "thp_split_pmd": "PMDs split",
+}  # fmt: skip
+
+
+def _system(
+    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+) -> Iterator[Text]:
+    """The system's counters that changed in this step, in any flavour."""
+    fields = [
+        field
+        for field in (*COUNTERS, *EVENTS)
+        if any(
+            step.seen.system[field] != (old.system[field] if old else 0)
+            or (every and step.seen.system[field])
+            for step, old in zip(now, before, strict=True)
+        )
+    ]
+    if not fields:
+        return
+    answers: Answers = {}
+    for run, step in zip(runs, now, strict=True):
+        pairs = [
+            f"{COUNTERS[f]} {size(4 * step.seen.system[f])}"
+            if f in COUNTERS
+            else f"{EVENTS[f]} {step.seen.system[f]}"
+            for f in fields
+        ]
+        answers[str(run.flavour)] = ", ".join(pairs)
+    if len(set(answers.values())) == 1:
+        yield Text.assemble("      ", ("system             ", "magenta"), next(iter(answers.values())))
+    else:
+        yield Text.assemble("      ", ("system", "magenta"))
+        yield from _lines(answers, set())
+
+
+def summary(runs: Sequence[Run]) -> Table:
+    """By flavour: how often and how long the estimate was wrong, how /proc differs, what counting cost."""
+    table = Table(title="summary", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for run in runs:
+        table.add_column(str(run.flavour), justify="right", overflow="fold")
+    base = runs[0]
+    acted = len(base.acted)
+    rows: list[tuple[str, list[str]]] = [
+        (
+            f"steps with a mistake (of {acted})",
+            [str(sum(s.seen.wrong_folios > 0 for s in r.acted)) for r in runs],
+        ),
+        ("longest, in steps", [str(_longest(r)) for r in runs]),
+        (
+            "folios mistaken at most",
+            [str(max((s.seen.wrong_folios for s in r.acted), default=0)) for r in runs],
+        ),
+        ("largest Uss difference", [_largest(r, base, "uss") for r in runs]),
+        ("largest Pss difference", [_largest(r, base, "pss") for r in runs]),
+        ("largest AnonPages difference", [_largest_system(r, base, "anon_pages") for r in runs]),
+        ("largest Mapped difference", [_largest_system(r, base, "mapped") for r in runs]),
+    ]
+    for field in ("page_updates", "locked_updates", "atomic_updates"):
+        words = {"page_updates": "page-counter", "locked_updates": "locked", "atomic_updates": "other atomic"}
+        rows.append((f"{words[field]} updates", [f"{_cost(r, field):,}" for r in runs]))
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    return table
+
+
+def _cost(run: Run, field: str) -> int:
+    return run.steps[-1].seen.cost.get(field, 0)
+
+
+def _longest(run: Run) -> int:
+    streaks = [
+        len(list(group)) for wrong, group in groupby(run.acted, lambda s: s.seen.wrong_folios > 0) if wrong
+    ]
+    return max(streaks, default=0)
+
+
+def _largest(run: Run, base: Run, field: str) -> str:
+    changes = [
+        roll[field] - theirs.seen.rollup[name][field]
+        for ours, theirs in zip(run.steps, base.steps, strict=True)
+        for name, roll in ours.seen.rollup.items()
+        if name in theirs.seen.rollup
+    ]
+    most = max(changes, key=abs, default=0)
+    return "reference" if run is base else signed(most) if most else "none"
+
+
+def _largest_system(run: Run, base: Run, field: str) -> str:
+    changes = [
+        4 * (ours.seen.system[field] - theirs.seen.system[field])
+        for ours, theirs in zip(run.steps, base.steps, strict=True)
+    ]
+    most = max(changes, key=abs, default=0)
+    return "reference" if run is base else signed(most) if most else "none"
+
+
+def _findings(runs: Sequence[Run]) -> Iterator[Text]:
+    expects = sum(len(a.expects) for step in runs[0].scenario.steps for a in step.actions)
+    failures = [failure for run in runs for failure in run.failures]
+    for failure in failures:
+        yield Text(f"FAILED  {visible(str(failure))}", "bold red")
+    for run in runs:
+        for step, folio, invariant in run.broken:
+            yield Text(
+                f"BROKEN  {run.flavour}: line {step.step.line}: {folio.place}: {invariant.sentence}",
+                "bold red",
+            )
+    if expects and not failures:
+        yield Text(
+            f"\n{expects} expectations hold on {flavours_word([str(r.flavour) for r in runs], ())}.", "green"
+        )

@@ -1,0 +1,25 @@
+"""Sizes and names as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+
+def size(kib: int) -> str:
+    """KiB in the largest unit that loses nothing to the second decimal: `0`, `64K`, `1.5M`, `16G`."""
+    for unit, factor in (("G", 1 << 20), ("M", 1 << 10)):
+        if abs(kib) >= factor and kib * 4 % factor == 0:
+            return f"{kib / factor:g}{unit}"
+    return f"{kib}K" if kib else "0"
+
+
+def signed(kib: int) -> str:
+    """A difference in KiB, with its sign: `+64K`, `-1.5M`."""
+    return f"{'+' if kib > 0 else '-' if kib < 0 else ''}{size(abs(kib))}"
+
+
+def flavours_word(names: Sequence[str], all_of: Collection[str]) -> str:
+    """Flavours in few columns: `all`, or their names with the long ones shortened to fit."""
+    if len(names) == len(all_of) > 1:
+        return f"all {len(names)} kernels"
+    return ", ".join(names)
