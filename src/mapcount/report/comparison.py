@@ -13,8 +13,8 @@ from mapcount.scenario.compare import ComparedStep, Comparison, Difference
 from mapcount.scenario.syntax import visible
 
 TELLING = (
-    "folio.large_mapcount", "folio.mm_id_mapcount", "folio.mm_ids_shared", "folio.kpagecount", "folio.refcount",
-    "charged_pages.anon", "charged_pages.file_mapped",
+    "folio.large_mapcount", "folio.mm_id_mapcount", "folio.mm_ids_shared", "folio.kpagecount",
+    "folio.refcount", "charged_pages.anon", "charged_pages.file_mapped",
 )  # fmt: skip
 """Folio and system fields shown when they change, besides each process's Rss, Pss and private memory."""
 

@@ -22,7 +22,7 @@ MOST_FOLIOS = 8
 """Folios shown in one step, unless every step is asked for."""
 MOST_STEPS = 40
 """Beyond so many steps, only those in which the flavours differ or a mistake begins or ends are shown."""
-NAMES = 34
+NAMES = 36
 """Columns that the names of flavours may fill."""
 
 Answers = dict[str, str]
@@ -103,7 +103,7 @@ def _folios(
                 changed.add(folio.place)
     rows = [place for place in places if every or place in changed]
     for place in rows if every else rows[:MOST_FOLIOS]:
-        for (truth, what), group in _grouped(places[place], _truth):
+        for (truth, what), group in _grouped(places[place]):
             yield Text.assemble("      ", (f"{place:<18} ", "cyan"), f"{what:<19} ", truth)
             answers = {name: _belief(folio) for name, folio in group}
             wrong = {name for name, folio in group if folio.wrong}
@@ -113,7 +113,7 @@ def _folios(
 
 
 def _grouped(
-    found: list[tuple[str, FolioSeen]], key: object
+    found: list[tuple[str, FolioSeen]],
 ) -> Iterator[tuple[tuple[str, str], list[tuple[str, FolioSeen]]]]:
     ordered = sorted(found, key=lambda pair: _truth(pair[1]))
     for truth, group in groupby(ordered, key=lambda pair: _truth(pair[1])):
@@ -130,20 +130,17 @@ def _truth(folio: FolioSeen) -> tuple[str, str]:
 
 def _belief(folio: FolioSeen) -> str:
     c = folio.counters
-    total = c.get("large_mapcount", c.get("page_mapcount"))
-    words = [f"total {total if folio.order else str(total).split('*')[-1]}"]
-    if "entire_mapcount" in c and c["entire_mapcount"]:
+    total = folio.counters.get("large_mapcount", str(c.get("page_mapcount")).split("*")[-1])
+    verdict = ("shared" if folio.maybe_shared else "exclusive") + (" <- WRONG" if folio.wrong else "")
+    words = [f"{verdict:<16}total {total}"]
+    if c.get("entire_mapcount"):
         words.append(f"entire {c['entire_mapcount']}")
     if "total_mapped_pages" in c:
         words.append(f"pages {c['total_mapped_pages']}")
     if "mm_id" in c:
-        slots = " ".join(f"{name}:{n}" for name, n in folio.slots)
-        words.append(f"slots {slots or 'empty'}")
-    words.append("says shared" if folio.maybe_shared else "says exclusive")
-    if folio.wrong:
-        words.append("<- WRONG")
+        words.append("slots " + (" ".join(f"{name}:{n}" for name, n in folio.slots) or "empty"))
     if folio.partially_mapped:
-        words.append("(partially mapped)")
+        words.append("partial")
     return "  ".join(words)
 
 
@@ -178,14 +175,21 @@ def _processes(
         }
         if not every and all(old[f] == rolls[f] for f in rolls):
             continue
-        if not any(roll["size"] for roll in rolls.values()):
+        if not any(_anything(roll) for roll in (*rolls.values(), *old.values())):
             continue
         answers = {f: _memory(roll) for f, roll in rolls.items()}
         notes = {f: _change(roll, base) for f, roll in rolls.items()}
-        lines = list(_lines(answers, set(), notes))
-        rss = f"Rss {size(base['rss'])}" + (f"  Swap {size(base['swap'])}" if base["swap"] else "")
-        yield Text.assemble("      ", (f"{name:<18} ", "green"), rss)
-        yield from lines
+        rss = f"Rss {size(base['rss']):<7} " + (f"Swap {size(base['swap']):<7} " if base["swap"] else "")
+        same = len(set(answers.values())) == 1
+        yield Text.assemble(
+            "    ", (f"{name:<18} ", "green"), rss, next(iter(answers.values())) if same else ""
+        )
+        if not same:
+            yield from _lines(answers, set(), notes)
+
+
+def _anything(roll: object) -> bool:
+    return isinstance(roll, dict) and any(v for field, v in roll.items() if field != "size")
 
 
 def _memory(roll: dict[str, int] | object) -> str:
@@ -200,7 +204,7 @@ def _change(roll: object, base: object) -> str:
     assert isinstance(roll, dict)
     assert isinstance(base, dict)
     words = [
-        f"{field.capitalize()} {signed(roll[field] - base[field])}"
+        f"<- {field.capitalize()} {signed(roll[field] - base[field])}"
         for field in ("pss", "uss")
         if roll[field] != base[field]
     ]

@@ -78,7 +78,7 @@ def _(folio: Folio, truth: Truth) -> bool:
     return all(count <= truth.entries.get(mm_id, 0) for mm_id, count in _slots(folio) if mm_id)
 
 
-@invariant("free-slot-empty", "A slot has count 0 exactly when its id is 0, and an unused id is never both.")
+@invariant("free-slot-empty", "A slot has count 0 exactly when its id is 0, which means that it is free.")
 def _(folio: Folio, truth: Truth) -> bool:
     return all((mm_id == 0) == (count == 0) for mm_id, count in _slots(folio))
 
@@ -145,4 +145,4 @@ def _(folio: Folio, truth: Truth) -> bool:
 
 @invariant("pins-hold-references", "Each pin of a large folio holds a reference.")
 def _(folio: Folio, truth: Truth) -> bool:
-    return 0 <= folio.pincount <= truth.refs
+    return folio.pincount == 0 or 0 < folio.pincount <= truth.refs

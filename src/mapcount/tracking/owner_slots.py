@@ -92,6 +92,10 @@ class OwnerSlots:
             return 0
         return 1 if self.mm_id(1) == mm_id else None
 
+    def known_of_others(self, mm_id: int) -> int:
+        """How many mappings certainly belong to other mms than `mm_id`: a slot never overcounts."""
+        return sum(self.mm_id_mapcount[i] for i in (0, 1) if self.mm_id(i) != mm_id)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the bit spinlock. Raises RuntimeError when it is held already (a deadlock)."""

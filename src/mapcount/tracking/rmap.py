@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mapcount.tracking.flavour import PTE_ORDER
+from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER, PUD_ORDER
 from mapcount.tracking.folio import ENTIRELY_MAPPED, Folio
+from mapcount.tracking.mm_id import MM_ID_DUMMY
+from mapcount.tracking.owner_slots import OwnerSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,10 @@ def _page_mapcount(folio: Folio) -> int:
     return folio.page_mapcount[0]
 
 
-def _check(folio: Folio, page: int, nr_pages: int, level: int, sign: int) -> int:
-    """How many entries of `level` cover these pages. Raises ValueError if none can."""
+def _check(folio: Folio, page: int, nr_pages: int, mm_id: int, level: int, sign: int) -> int:
+    """How many entries of `level` cover these pages. Raises ValueError for an event that cannot be."""
+    if level not in (PTE_ORDER, PMD_ORDER, PUD_ORDER) and not folio.hugetlb:
+        raise ValueError(f"no page-table entry maps 2^{level} pages: use level 0, 9 or 18")
     span = 1 << level
     if not (0 <= page and nr_pages >= 1 and page + nr_pages <= folio.nr_pages):
         raise ValueError(f"pages {page}..{page + nr_pages - 1} are not of a folio of {folio.nr_pages} pages")
@@ -83,16 +87,40 @@ def _check(folio: Folio, page: int, nr_pages: int, level: int, sign: int) -> int
         raise ValueError(f"{folio.flavour} can map only a whole folio by one entry above the PTE level")
     entries = nr_pages >> level
     if sign < 0:
-        there = folio_mapcount(folio)
-        if folio.flavour.entire_mapcount and folio.large:
-            there = folio.entire_mapcount if level else there - folio.entire_mapcount
-        if there < entries:
-            raise ValueError(f"the folio has {there} mappings of that kind, {entries} cannot be removed")
+        _check_remove(folio, nr_pages, entries, level)
+    if folio.slots is not None:
+        _check_slots(folio, folio.slots, entries, mm_id, sign)
     return entries
 
 
+def _check_remove(folio: Folio, nr_pages: int, entries: int, level: int) -> None:
+    """Raises ValueError where the counters prove that there are not that many mappings of the kind."""
+    there = folio_mapcount(folio)
+    if folio.flavour.entire_mapcount and folio.large:
+        there = folio.entire_mapcount if level else there - folio.entire_mapcount
+    if there < entries:
+        raise ValueError(f"the folio has {there} mappings of that kind, {entries} cannot be removed")
+    if folio.flavour.total_mapped_pages and folio.large and not folio.hugetlb:
+        total, pages = there - entries, folio.total_mapped_pages - nr_pages
+        widest = max(order for order in (PTE_ORDER, PMD_ORDER, PUD_ORDER) if order <= folio.order)
+        if not total <= pages <= total << widest:
+            raise ValueError(f"{total} mappings cannot map {pages} pages, which removing these would leave")
+
+
+def _check_slots(folio: Folio, slots: OwnerSlots, entries: int, mm_id: int, sign: int) -> None:
+    """Raises ValueError for an id no mm has, a count no slot holds, and what the other slot disproves."""
+    if not MM_ID_DUMMY < mm_id <= folio.flavour.max_mm_id:
+        raise ValueError(f"an mm that maps folios has an id from 1 to {folio.flavour.max_mm_id}, not {mm_id}")
+    if entries > folio.flavour.max_slot_mapcount:
+        raise ValueError(f"{entries} mappings at once do not fit in an owner slot of {folio.flavour}")
+    left = folio.large_mapcount + sign * entries
+    others = slots.known_of_others(mm_id)
+    if left < others:
+        raise ValueError(f"mm {mm_id} cannot leave {left} mappings: other mms have {others} for certain")
+
+
 def _apply(folio: Folio, page: int, nr_pages: int, mm_id: int, level: int, sign: int) -> Delta:
-    entries = _check(folio, page, nr_pages, level, sign)
+    entries = _check(folio, page, nr_pages, mm_id, level, sign)
     if not folio.large:
         assert folio.page_mapcount is not None
         turned = folio.page_mapcount.add(0, 1, sign)
