@@ -81,8 +81,7 @@ def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
     for entry in list(mm.table.over(start, start + n)):
         span = 1 << entry.level
         if entry.level and (to - start) % span:
-            for at in range(entry.start, entry.end, span):
-                m.split_entry(mm, at)
+            m.split_entries(mm, entry.start, entry.end)
     mm.link(vma.twin(to, n, vma.pgoff))
     for entry in mm.table.remove(start, start + n):
         entry.start += to - start

@@ -71,17 +71,20 @@ def _each_folio(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, treat: Treat) 
 
 
 def _huge(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, treat: Treat) -> int:
-    """One huge entry. Returns where to go on: `at` again when its folio was split."""
+    """Huge entries of look-alikes. Returns where to go on: `at` again when the folios were split."""
     span = 1 << entry.level
     start = entry.start + (at - entry.start) // span * span
-    (piece,) = m.memory.pieces(entry.target_of(start), span, cut=True)
     whole = at == start and start + span <= stop
+    end = entry.start + (min(stop, entry.end) - entry.start) // span * span if whole else start + span
+    (piece, *_) = m.memory.pieces(entry.target_of(start), end - start)
+    end = start + (piece.pages if piece.run.folio.nr_pages == span else span)
+    (piece,) = m.memory.pieces(entry.target_of(start), end - start, cut=True)
     if folio_maybe_mapped_shared(piece.run.folio):
-        return start + span
-    if not whole:
-        return at if split_folios(m, piece.run) else start + span
-    treat(m, mm, piece.run, start, start + span)
-    return start + span
+        return end
+    if not whole or piece.nr < piece.run.folio.nr_pages:
+        return at if split_folios(m, piece.run) else end
+    treat(m, mm, piece.run, start, end)
+    return end
 
 
 def _ptes(m: Machine, mm: Mm, piece: Piece, at: int, treat: Treat) -> int:

@@ -39,7 +39,7 @@ def write_protect_fault(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int
     entry = mm.table.at(at)
     assert entry is not None
     if entry.level:
-        return _write_huge(m, mm, vma, entry, at)
+        return _write_huge(m, mm, vma, entry, at, stop)
     (entry,) = mm.table.isolate(at, stop)
     for piece in list(m.memory.pieces(entry.target, entry.n, cut=True)):
         vpn = entry.start + piece.pfn - entry.target
@@ -52,12 +52,15 @@ def write_protect_fault(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int
     return stop
 
 
-def _write_huge(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int) -> int:
-    """A PMD (or larger): reuse the whole folio if nothing else refers to it, else split and try PTEs."""
+def _write_huge(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> int:
+    """PMDs (or larger): reuse whole folios if nothing else refers to them, else split and try PTEs."""
     span = 1 << entry.level
     start = entry.start + (at - entry.start) // span * span
-    (entry,) = mm.table.isolate(start, start + span)
-    (piece,) = m.memory.pieces(entry.target, span, cut=True)
+    end = entry.start + -(-(stop - entry.start) // span) * span
+    (piece, *_) = m.memory.pieces(entry.target_of(start), end - start)
+    n = piece.pages if piece.run.folio.nr_pages == span else span
+    (entry,) = mm.table.isolate(start, start + n)
+    (piece,) = m.memory.pieces(entry.target, n, cut=True)
     run = piece.run
     m.try_to_free_swap(run)
     if run.anon and (run.anon_exclusive[piece.page] or run.folio.refcount == 1):
@@ -65,9 +68,9 @@ def _write_huge(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int) -> int:
         entry.writable = entry.dirty = entry.young = True
         return entry.end
     if run.kind is not Kind.HUGETLB:
-        m.split_entry(mm, start)
+        m.split_entries(mm, start, start + n)
         return at
-    copy = m.memory.alloc(Kind.HUGETLB, run.folio.order, 1, m.memcg)
+    copy = m.memory.alloc(Kind.HUGETLB, run.folio.order, piece.count, m.memcg)
     mm.table.remove(entry.start, entry.end)
     m.unmap_entry(mm, vma, entry)
     new = Entry(entry.start, copy.n, copy.start, level=entry.level, writable=True, dirty=True)

@@ -65,7 +65,7 @@ def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> N
         assert here is not None
         (piece,) = m.memory.pieces(here.target_of(at), 1 << entry.level)
         if folio_maybe_dma_pinned(piece.run.folio) and piece.run.anon_exclusive[piece.page]:
-            m.split_entry(parent, at)
+            m.split_entries(parent, at, at + 1)
     for part in parent.table.isolate(start, stop):
         if part.level:
             _share(m, child, vma, part)

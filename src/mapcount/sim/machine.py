@@ -160,44 +160,50 @@ class Machine:
         for at in (start, stop):
             entry = mm.table.at(at)
             while entry is not None and (at - entry.start) % (1 << entry.level):
-                self.split_entry(mm, at)
+                self.split_entries(mm, at, at + 1)
                 entry = mm.table.at(at)
         return mm.table.isolate(start, stop)
 
-    def split_entry(self, mm: Mm, vpn: int) -> None:
-        """Replace the huge entry over `vpn`: by entries of the next level (anonymous), or by none (file).
+    def split_entries(self, mm: Mm, start: int, stop: int) -> None:
+        """Replace huge entries over [start, stop): by entries of the next level (anonymous), or by none (file).
 
         An anonymous PMD becomes PTEs, its exclusive mark is carried over to each page, and the folio is
         mapped nr_pages - 1 times more. Pages of a file fault in again (mechanism, section 6).
         """
-        entry = mm.table.at(vpn)
-        vma = mm.vmas.at(vpn)
-        assert entry is not None
+        for entry in mm.table.over(start, stop):
+            if not entry.level:
+                continue
+            span = 1 << entry.level
+            first = entry.start + (max(start, entry.start) - entry.start) // span * span
+            last = entry.start + -(-(min(stop, entry.end) - entry.start) // span) * span
+            (huge,) = mm.table.remove(first, last)
+            self.events["thp_split_pmd"] += huge.entries if huge.level == PMD_ORDER else 0
+            below = huge.twin(first, huge.n, huge.target)
+            below.level = PMD_ORDER if huge.level > PMD_ORDER and not huge.zero else PTE_ORDER
+            if huge.zero:
+                mm.table.insert(below)
+                continue
+            pieces = list(self.memory.pieces(huge.target, huge.n, cut=True))
+            if pieces[0].run.anon:
+                mm.table.insert(below)
+            for piece in pieces:
+                for page in range(piece.page, piece.page + piece.nr, span):
+                    part = Piece(piece.run, 0, piece.count, page, span)
+                    self._split(mm, huge, part, below.level, huge.start + part.pfn - huge.target)
+
+    def _split(self, mm: Mm, huge: Entry, part: Piece, level: int, vpn: int) -> None:
+        """Account for one huge entry's split, in each of the look-alike folios."""
+        run, folio, vma = part.run, part.run.folio, mm.vmas.at(vpn)
         assert vma is not None
-        assert entry.level
-        span = 1 << entry.level
-        start = entry.start + (vpn - entry.start) // span * span
-        (entry,) = mm.table.remove(start, start + span)
-        self.events["thp_split_pmd"] += entry.level == PMD_ORDER
-        if entry.zero:
-            mm.table.insert(Entry(start, span, entry.target, young=entry.young))
-            return
-        (piece,) = self.memory.pieces(entry.target, span, cut=True)
-        run, folio = piece.run, piece.run.folio
+        run.dirty |= huge.dirty
         if run.anon:
-            level = PMD_ORDER if entry.level > PMD_ORDER else PTE_ORDER
-            below = entry.twin(start, span, entry.target)
-            below.level = level
-            self.mark_exclusive(piece, level, run.anon_exclusive[piece.page])
-            run.dirty |= entry.dirty
-            mm.table.insert(below)
-            folio.refcount += span >> level
-            for _, page, nr in self._batches(piece, start, level, PTRS_PER_TABLE):
+            self.mark_exclusive(part, level, run.anon_exclusive[part.page])
+            folio.refcount += part.nr >> level
+            for _, page, nr in self._batches(part, vpn, level, PTRS_PER_TABLE):
                 self._account(run, folio_add_rmap(folio, page, nr, mm.mm_id, level))
         else:
-            run.dirty |= entry.dirty
-            run.referenced |= entry.young
-        self._account(run, folio_remove_rmap(folio, piece.page, span, mm.mm_id, entry.level))
+            run.referenced |= huge.young
+        self._account(run, folio_remove_rmap(folio, part.page, part.nr, mm.mm_id, huge.level))
         if vma.locked:
             self.munlock(run)
         self.put(run, 1)

@@ -44,7 +44,9 @@ def fault_file(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
         part = before // span * span
         start = at - before + part
         if low <= start and start + span <= high and not start % span:
-            return _map(m, mm, vma, start, span, pfn - before + part, level, write=write)
+            reach = min(high - start, run.start + run.n - (pfn - before + part))
+            n = max(span, min(reach // span * span, -(-(stop - start) // span) * span))
+            return _map(m, mm, vma, start, n, pfn - before + part, level, write=write)
     if file.kind is Kind.SHMEM and (write or missed):
         start, end = at - before, at - before + size
         if low <= start and end <= high and start // PTRS_PER_TABLE == (end - 1) // PTRS_PER_TABLE:

@@ -25,8 +25,8 @@ def swap_out(m: Machine, run: FolioRun) -> bool:
     if to_swap:
         _add_to_swap(m, run)
     for mm, _, entry in mapped:
-        for at in range(entry.start, entry.end, 1 << entry.level) if entry.level else ():
-            m.split_entry(mm, at)
+        while any(e.level for e in mm.table.over(entry.start, entry.end)):
+            m.split_entries(mm, entry.start, entry.end)
     run.folio.refcount += 1  # reclaim's own, while the mappings go
     for mm, vma, entry in rmap_walk(run):
         mm.table.remove(entry.start, entry.end)
