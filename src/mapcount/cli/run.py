@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from mapcount.cli import FINDING, USAGE
 from mapcount.tracking.flavour import FLAVOURS, Flavour
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mapcount.scenario.syntax import Scenario
 
 
 def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[Flavour]:
@@ -73,11 +78,12 @@ def run(
         sys.exit(USAGE)
 
 
-def _side_by_side(stories: Sequence[object], flavours: list[Flavour], *, every: bool, as_json: bool) -> None:
+def _side_by_side(
+    stories: Sequence[Scenario], flavours: list[Flavour], *, every: bool, as_json: bool
+) -> None:
     from mapcount.scenario.run import run as run_on
-    from mapcount.scenario.syntax import Scenario
 
-    results = [[run_on(s, f) for f in flavours] for s in stories if isinstance(s, Scenario)]
+    results = [[run_on(s, f, regions=as_json) for f in flavours] for s in stories]
     if as_json:
         from mapcount.report.data import runs_as_data
 
@@ -85,21 +91,22 @@ def _side_by_side(stories: Sequence[object], flavours: list[Flavour], *, every: 
     else:
         from mapcount.report.run import draw_runs
 
-        _print(line for runs in results for line in draw_runs(runs, every=every))
+        console = _console()
+        for runs in results:
+            console.print(*draw_runs(runs, every=every, width=console.width), sep="\n")
     if any(r.failures or r.broken for runs in results for r in runs):
         sys.exit(FINDING)
 
 
-def _beside(stories: Sequence[object], on: str, *, every: bool, as_json: bool) -> None:
+def _beside(stories: Sequence[Scenario], on: str, *, every: bool, as_json: bool) -> None:
     from mapcount.scenario.compare import compare
     from mapcount.scenario.recording import load_recording
-    from mapcount.scenario.syntax import Scenario
 
     kind, colon, path = on.partition(":")
     if kind != "recording" or not colon or not path:
         raise click.BadParameter(f"{on!r} is not recording:FILE", param_hint="--on")
     recording = load_recording(path)
-    results = [compare(s, recording) for s in stories if isinstance(s, Scenario)]
+    results = [compare(s, recording) for s in stories]
     if as_json:
         from mapcount.report.data import comparison_as_data
 
@@ -107,15 +114,15 @@ def _beside(stories: Sequence[object], on: str, *, every: bool, as_json: bool) -
     else:
         from mapcount.report.comparison import draw_comparison
 
-        _print(line for result in results for line in draw_comparison(result, every=every))
+        console = _console()
+        for result in results:
+            console.print(*draw_comparison(result, every=every), sep="\n")
     if any(result.unknown for result in results):
         sys.exit(FINDING)
 
 
-def _print(lines: object) -> None:
+def _console() -> Console:
+    """The terminal; in a pipe, plain text 100 columns wide."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", 100))
-    console = Console(highlight=False, soft_wrap=False, width=width)
-    for line in lines:  # type: ignore[attr-defined]
-        console.print(line)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)

@@ -6,7 +6,7 @@ pipe; colour only repeats it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import RenderableType
@@ -22,15 +22,18 @@ MOST_FOLIOS = 8
 """Folios shown in one step, unless every step is asked for."""
 MOST_STEPS = 40
 """Beyond so many steps, only those in which the flavours differ or a mistake begins or ends are shown."""
-NAMES = 36
-"""Columns that the names of flavours may fill."""
+WIDE, NARROW = 36, 18
+"""Columns for the names of flavours: of several that answer alike, or of one."""
 
 Answers = dict[str, str]
 """What each flavour answers, as text."""
 
 
-def draw_runs(runs: Sequence[Run], *, every: bool = False) -> Iterator[RenderableType]:
-    """The same scenario on each flavour: title, steps, summary, failures."""
+def draw_runs(runs: Sequence[Run], *, every: bool = False, width: int = 100) -> Iterator[RenderableType]:
+    """The same scenario on each flavour: title, steps, summary, failures.
+
+    On a terminal narrower than 100 columns each flavour gets a line of its own.
+    """
     scenario = runs[0].scenario
     yield Text.assemble((visible(scenario.name), "bold"), ": ", visible(scenario.title.split("\n")[0]))
     yield Text()
@@ -41,7 +44,7 @@ def draw_runs(runs: Sequence[Run], *, every: bool = False) -> Iterator[Renderabl
             if quiet:
                 yield Text(f"      ... {quiet} more steps (--step shows them)", "dim")
             quiet = 0
-            yield from _step(runs, i, every=every)
+            yield from _step(runs, i, every=every, wide=width >= 100)
         else:
             quiet += not runs[0].steps[i].only_expects
     if quiet:
@@ -72,10 +75,10 @@ def _telling(runs: Sequence[Run], i: int) -> bool:
 
 
 def _proc_key(seen: Observation) -> str:
-    return str([(r.process, r.region, r.smaps["pss"], r.smaps["uss"]) for r in seen.regions])
+    return str([(name, roll["pss"], roll["uss"]) for name, roll in seen.rollup.items()])
 
 
-def _step(runs: Sequence[Run], i: int, *, every: bool) -> Iterator[Text]:
+def _step(runs: Sequence[Run], i: int, *, every: bool, wide: bool) -> Iterator[Text]:
     step = runs[0].steps[i].step
     text = visible(step.text) or "(nothing)"
     yield Text.assemble(
@@ -84,13 +87,18 @@ def _step(runs: Sequence[Run], i: int, *, every: bool) -> Iterator[Text]:
         *((("   # " + visible(step.comment)), "dim"),) * bool(step.comment),
     )
     before = [run.steps[i - 1].seen if i else None for run in runs]
-    yield from _folios(runs, [run.steps[i] for run in runs], before, every=every)
-    yield from _processes(runs, [run.steps[i] for run in runs], before, every=every)
-    yield from _system(runs, [run.steps[i] for run in runs], before, every=every)
+    yield from _folios(runs, [run.steps[i] for run in runs], before, every=every, wide=wide)
+    yield from _processes(runs, [run.steps[i] for run in runs], before, every=every, wide=wide)
+    yield from _system(runs, [run.steps[i] for run in runs], before, every=every, wide=wide)
 
 
 def _folios(
-    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+    runs: Sequence[Run],
+    now: Sequence[SteppedTo],
+    before: Sequence[Observation | None],
+    *,
+    every: bool,
+    wide: bool,
 ) -> Iterator[Text]:
     """Each place whose folios changed: the truth, then what each flavour keeps and believes."""
     places: dict[str, list[tuple[str, FolioSeen]]] = {}
@@ -107,7 +115,7 @@ def _folios(
             yield Text.assemble("      ", (f"{place:<18} ", "cyan"), f"{what:<19} ", truth)
             answers = {name: _belief(folio) for name, folio in group}
             wrong = {name for name, folio in group if folio.wrong}
-            yield from _lines(answers, wrong)
+            yield from _lines(answers, wide, wrong)
     if not every and len(rows) > MOST_FOLIOS:
         yield Text(f"      ... and {len(rows) - MOST_FOLIOS} more places (--step shows them)", "dim")
 
@@ -144,25 +152,35 @@ def _belief(folio: FolioSeen) -> str:
     return "  ".join(words)
 
 
-def _lines(answers: Answers, wrong: set[str], extra: Answers | None = None) -> Iterator[Text]:
+def _lines(
+    answers: Answers, wide: bool, wrong: Collection[str] = (), extra: Answers | None = None
+) -> Iterator[Text]:
     """One line for each group of flavours that answer the same."""
     by_answer: dict[str, list[str]] = {}
     for name, answer in answers.items():
         by_answer.setdefault(answer, []).append(name)
-    for answer, names in by_answer.items():
-        style = "red" if wrong & set(names) else ""
+    groups = list(by_answer.items())
+    if not wide and len(groups) > 1:
+        groups = [(answer, [name]) for name, answer in answers.items()]
+    for answer, names in groups:
+        style = "red" if set(wrong) & set(names) else ""
         label = flavours_word(names, answers)
         note = (extra or {}).get(names[0], "")
         yield Text.assemble(
             "        ",
-            (f"{label:<{NAMES}} ", "dim"),
+            (f"{label:<{WIDE if wide else NARROW}} ", "dim"),
             (answer, style),
             (f"  {note}" if note else "", "yellow"),
         )
 
 
 def _processes(
-    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+    runs: Sequence[Run],
+    now: Sequence[SteppedTo],
+    before: Sequence[Observation | None],
+    *,
+    every: bool,
+    wide: bool,
 ) -> Iterator[Text]:
     """Each process whose memory changed: Rss, Pss, Uss, Swap; a difference to the first flavour in words."""
     first = now[0].seen
@@ -182,10 +200,10 @@ def _processes(
         rss = f"Rss {size(base['rss']):<7} " + (f"Swap {size(base['swap']):<7} " if base["swap"] else "")
         same = len(set(answers.values())) == 1
         yield Text.assemble(
-            "    ", (f"{name:<18} ", "green"), rss, next(iter(answers.values())) if same else ""
+            "      ", (f"{name:<18} ", "green"), rss, next(iter(answers.values())) if same else ""
         )
         if not same:
-            yield from _lines(answers, set(), notes)
+            yield from _lines(answers, wide, set(), notes)
 
 
 def _anything(roll: object) -> bool:
@@ -222,7 +240,12 @@ EVENTS = {
 
 
 def _system(
-    runs: Sequence[Run], now: Sequence[SteppedTo], before: Sequence[Observation | None], *, every: bool
+    runs: Sequence[Run],
+    now: Sequence[SteppedTo],
+    before: Sequence[Observation | None],
+    *,
+    every: bool,
+    wide: bool,
 ) -> Iterator[Text]:
     """The system's counters that changed in this step, in any flavour."""
     fields = [
@@ -249,7 +272,7 @@ def _system(
         yield Text.assemble("      ", ("system             ", "magenta"), next(iter(answers.values())))
     else:
         yield Text.assemble("      ", ("system", "magenta"))
-        yield from _lines(answers, set())
+        yield from _lines(answers, wide)
 
 
 def summary(runs: Sequence[Run]) -> Table:

@@ -57,6 +57,7 @@ class Observation:
 
     folios: tuple[FolioSeen, ...]
     regions: tuple[RegionSeen, ...]
+    """Each process's regions, where they were asked for."""
     rollup: Mapping[str, Mapping[str, int]]
     """smaps_rollup by process, in KiB."""
     system: Mapping[str, int]

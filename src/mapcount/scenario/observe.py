@@ -25,8 +25,9 @@ EVENTS = ("thp_split_page", "thp_split_pmd", "pswpin", "pswpout")
 class Observer:
     """Sees a system after each step. Folios that no step touched are not looked at again."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, regions: bool = True) -> None:
         self.system = system
+        self._want_regions = regions
         self._seen: dict[FolioRun, FolioSeen] = {}
 
     def look(self) -> tuple[Observation, list[tuple[FolioSeen, Invariant]]]:
@@ -44,7 +45,8 @@ class Observer:
         folios = tuple(self._seen[run] for run in alive)
         regions, rollup = [], {}
         for process in m.processes.values():
-            regions += [self._region(process, region) for region in process.regions.values()]
+            if self._want_regions:
+                regions += [self._region(process, region) for region in process.regions.values()]
             rollup[process.name] = self._rollup(process)
         system = {name: m.total(key) for name, key in SYSTEM.items()}
         system |= {name: m.events[name] for name in EVENTS}

@@ -55,12 +55,15 @@ class Run:
         return [step for step in self.steps if not step.only_expects]
 
 
-def run(scenario: Scenario, flavour: Flavour) -> Run:
-    """Act out every step. Raises ScenarioError at the first that no kernel could carry out."""
+def run(scenario: Scenario, flavour: Flavour, *, regions: bool = False) -> Run:
+    """Act out every step. Raises ScenarioError at the first that no kernel could carry out.
+
+    `regions`: look at every region of every process as well (`Observation.regions`), which takes longer.
+    """
     system = System(flavour)
     if scenario.first:
         system.spawn(scenario.first)
-    observer = Observer(system)
+    observer = Observer(system, regions=regions)
     steps: list[SteppedTo] = []
     for step in scenario.steps:
         seen, broken = observer.look() if not steps else (steps[-1].seen, [])

@@ -165,7 +165,7 @@ class Machine:
         return mm.table.isolate(start, stop)
 
     def split_entries(self, mm: Mm, start: int, stop: int) -> None:
-        """Replace huge entries over [start, stop): by entries of the next level (anonymous), or by none (file).
+        """Replace huge entries over [start, stop): by the next level's (anonymous), or by none (file).
 
         An anonymous PMD becomes PTEs, its exclusive mark is carried over to each page, and the folio is
         mapped nr_pages - 1 times more. Pages of a file fault in again (mechanism, section 6).
