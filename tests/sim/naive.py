@@ -108,7 +108,7 @@ def _folio_faults(machine: Machine, run: FolioRun, pattern: tuple[Mapped, ...]) 
     if folio.large:
         expected["large_mapcount"] = sum(entries.values())
         expected["total_mapped_pages"] = (
-            sum(n for _, _, _, n in pattern) if flavour.total_mapped_pages and not folio.hugetlb else 0
+            sum(n for _, _, _, n in pattern) if flavour.total_mapped_pages else 0
         )
         expected["entire_mapcount"] = entire if flavour.entire_mapcount else 0
         by_page = flavour.page_mapcounts and not folio.hugetlb
@@ -290,16 +290,16 @@ def picture(machine: Machine) -> dict[str, object]:
             file.size,
             sorted(file.holders) if file.holders is not None else None,
             [(mm.owner, v.start, v.n) for mm, v in file.vmas],
-            _flat((r.start, r.n, (r.pfn - r.start,)) for r in file.cache),
-            _flat((r.start, r.n, (r.pfn - r.start,)) for r in file.swapped),
+            flat((r.start, r.n, (r.pfn - r.start,)) for r in file.cache),
+            flat((r.start, r.n, (r.pfn - r.start,)) for r in file.swapped),
         )
         for name, file in machine.files.items()
     }
     return {
         "processes": {p.name: _process(p) for p in machine.processes.values()},
         "files": files,
-        "folios": _flat((r.start, r.n, (r.folio.order, _state(r))) for r in machine.memory.folios),
-        "swap": _flat(
+        "folios": flat((r.start, r.n, (r.folio.order, _state(r))) for r in machine.memory.folios),
+        "swap": flat(
             (s.start, s.n, (s.refs, s.pfn and s.pfn - s.start, s.memcg)) for s in machine.swap.slots
         ),
         "statistics": {(g, k): v for g, group in machine.stats.items() for k, v in group.items() if v},
@@ -316,14 +316,14 @@ def _process(p: Process) -> dict[str, object]:
             for v in p.mm.vmas
         ],
         "table": table(p.mm),
-        "pins": _flat((r.start, r.n, (r.pfn - r.start,)) for r in p.pins),
+        "pins": flat((r.start, r.n, (r.pfn - r.start,)) for r in p.pins),
         "has_pinned": p.mm.has_pinned,
     }
 
 
 def table(mm: Mm) -> list[tuple[int, int, object]]:
     """A page table: what every page points at, and how."""
-    return _flat(
+    return flat(
         (
             e.start,
             e.n,
@@ -341,7 +341,7 @@ def _state(run: FolioRun) -> tuple[object, ...]:
     return (run.kind, place, flags, run.partially_mapped, marks, counters)
 
 
-def _flat(spans: Iterator[tuple[int, int, object]]) -> list[tuple[int, int, object]]:
+def flat(spans: Iterator[tuple[int, int, object]]) -> list[tuple[int, int, object]]:
     """Neighbours of one kind as one."""
     out: list[tuple[int, int, object]] = []
     for start, n, what in spans:

@@ -12,6 +12,8 @@ from rich.text import Text
 from mapcount.scenario.compare import ComparedStep, Comparison, Difference
 from mapcount.scenario.syntax import visible
 
+MOST = 30
+"""Columns that one value may fill."""
 TELLING = (
     "folio.large_mapcount", "folio.mm_id_mapcount", "folio.mm_ids_shared", "folio.kpagecount",
     "folio.refcount", "charged_pages.anon", "charged_pages.file_mapped",
@@ -27,8 +29,8 @@ def draw_comparison(comparison: Comparison, *, every: bool = False) -> Iterator[
         f" on {visible(recording.path)}: a real {recording.flavour} kernel beside the simulated one",
     )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("line", "step", "field", "real", "simulated", ""):
-        table.add_column(name, overflow="fold")
+    for name in ("", "real", "simulated", ""):
+        table.add_column(name, no_wrap=True)
     shown: dict[str, object] = {}
     for step in comparison.steps:
         _add_rows(table, step, shown, every=every)
@@ -46,15 +48,20 @@ def _add_rows(table: Table, step: ComparedStep, shown: dict[str, object], *, eve
             rows.append((field, real[field], simulated.get(field), None))
         shown[field] = real[field]
     rows += [(d.field, d.real, d.simulated, d) for d in differing.values()]
-    line, text = str(step.step.line), visible(step.step.text)
-    for field, a, b, difference in rows or [("", "", "", None)]:
+    table.add_row(Text(f"{step.step.line:>4}  {_clipped(step.step.text)}", "bold"))
+    for field, a, b, difference in rows:
         mark = (
             "" if difference is None else f"known: {difference.known.id}" if difference.known else "DEVIATES"
         )
         style = "" if difference is None else "yellow" if difference.known else "bold red"
-        same = "=" if field and str(a) == str(b) else visible(str(b))
-        table.add_row(line, text, field, visible(str(a)), same, mark, style=style)
-        line = text = ""
+        same = "=" if str(a) == str(b) else _clipped(b)
+        table.add_row(f"        {field}", _clipped(a), same, mark, style=style)
+
+
+def _clipped(value: object) -> str:
+    """A value that does not push the others off the line; JSON has it whole."""
+    text = visible(str(value))
+    return text if len(text) <= MOST else text[: MOST - 3] + "..."
 
 
 def _telling(answer: Mapping[str, Any]) -> dict[str, object]:

@@ -143,7 +143,7 @@ def _belief(folio: FolioSeen) -> str:
     words = [f"{verdict:<16}total {total}"]
     if c.get("entire_mapcount"):
         words.append(f"entire {c['entire_mapcount']}")
-    if "total_mapped_pages" in c:
+    if c.get("total_mapped_pages", total) != total:
         words.append(f"pages {c['total_mapped_pages']}")
     if "mm_id" in c:
         words.append("slots " + (" ".join(f"{name}:{n}" for name, n in folio.slots) or "empty"))
@@ -277,29 +277,35 @@ def _system(
 
 def summary(runs: Sequence[Run]) -> Table:
     """By flavour: how often and how long the estimate was wrong, how /proc differs, what counting cost."""
-    table = Table(title="summary", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
+    table = Table(
+        title="summary (differences are to the first kernel)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", no_wrap=True)
     for run in runs:
         table.add_column(str(run.flavour), justify="right", overflow="fold")
     base = runs[0]
     acted = len(base.acted)
     rows: list[tuple[str, list[str]]] = [
         (
-            f"steps with a mistake (of {acted})",
+            f"steps wrong (of {acted})",
             [str(sum(s.seen.wrong_folios > 0 for s in r.acted)) for r in runs],
         ),
-        ("longest, in steps", [str(_longest(r)) for r in runs]),
+        ("longest wrong, steps", [str(_longest(r)) for r in runs]),
         (
-            "folios mistaken at most",
+            "folios wrong at most",
             [str(max((s.seen.wrong_folios for s in r.acted), default=0)) for r in runs],
         ),
-        ("largest Uss difference", [_largest(r, base, "uss") for r in runs]),
-        ("largest Pss difference", [_largest(r, base, "pss") for r in runs]),
-        ("largest AnonPages difference", [_largest_system(r, base, "anon_pages") for r in runs]),
-        ("largest Mapped difference", [_largest_system(r, base, "mapped") for r in runs]),
+        ("Uss off by at most", [_largest(r, base, "uss") for r in runs]),
+        ("Pss off by at most", [_largest(r, base, "pss") for r in runs]),
+        ("AnonPages off by", [_largest_system(r, base, "anon_pages") for r in runs]),
+        ("Mapped off by", [_largest_system(r, base, "mapped") for r in runs]),
     ]
     for field in ("page_updates", "locked_updates", "atomic_updates"):
-        words = {"page_updates": "page-counter", "locked_updates": "locked", "atomic_updates": "other atomic"}
+        words = {"page_updates": "page-counter", "locked_updates": "locked", "atomic_updates": "atomic"}
         rows.append((f"{words[field]} updates", [f"{_cost(r, field):,}" for r in runs]))
     for name, cells in rows:
         table.add_row(name, *cells)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mapcount.sim.errors import ActionError
 from mapcount.sim.fault import touch
 from mapcount.sim.machine import Machine
@@ -41,12 +43,21 @@ def zap(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
             m.unmap_entry(mm, vma, entry)
 
 
+def parts(m: Machine, mm: Mm, start: int, stop: int, changes: Callable[[Vma], bool]) -> list[Vma]:
+    """The VMAs inside [start, stop) that something `changes`, split, with huge entries, at its ends."""
+    found: list[Vma] = []
+    for vma in mm.vmas.over(start, stop):
+        if changes(vma):
+            first, last = max(vma.start, start), min(vma.end, stop)
+            m.isolate(mm, first, last)
+            found += mm.isolate_vmas(first, last)
+    return found
+
+
 def mprotect(m: Machine, mm: Mm, start: int, stop: int, prot: str) -> None:
     """Change the protection of [start, stop). A huge entry that reaches outside is split."""
     check_hugetlb(mm, start, stop)
-    for vma in mm.isolate_vmas(start, stop):
-        if vma.prot == prot:
-            continue
+    for vma in parts(m, mm, start, stop, lambda vma: vma.prot != prot):
         vma.prot = prot
         for entry in m.isolate(mm, vma.start, vma.end):
             entry.writable = vma.shared and vma.writable and not entry.swapped
@@ -96,9 +107,7 @@ def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
 
     Private writable memory is faulted for writing, so what is still shared after a fork is copied.
     """
-    for vma in mm.isolate_vmas(start, stop):
-        if vma.locked:
-            continue
+    for vma in parts(m, mm, start, stop, lambda vma: not vma.locked and vma.kind is not Kind.HUGETLB):
         vma.locked = True
         for entry in mm.table.over(vma.start, vma.end):
             if not (entry.swapped or entry.zero):
@@ -122,9 +131,7 @@ def _mark_accessed(m: Machine, mm: Mm, vma: Vma) -> None:
 
 def munlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
     """Unlock [start, stop)."""
-    for vma in mm.isolate_vmas(start, stop):
-        if not vma.locked:
-            continue
+    for vma in parts(m, mm, start, stop, lambda vma: vma.locked):
         vma.locked = False
         for entry in mm.table.over(vma.start, vma.end):
             if not (entry.swapped or entry.zero):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mapcount.sim.address_space import zap
+from mapcount.sim.address_space import check_hugetlb, parts, zap
 from mapcount.sim.errors import ActionError
 from mapcount.sim.fault import touch
 from mapcount.sim.machine import Machine
@@ -25,26 +25,37 @@ Treat = Callable[[Machine, Mm, FolioRun, int, int], None]
 
 def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
     """Apply `advice` to [start, stop). Raises ActionError where the kernel would say EINVAL."""
-    for vma in mm.vmas.over(start, stop):
+    vmas = mm.vmas.over(start, stop)
+    for vma in vmas:
+        _check(vma, advice)
+    if advice == "dontneed":
+        check_hugetlb(mm, start, stop)
+    if advice in ("hugepage", "nohugepage"):
+        orders = (PMD_ORDER,) if advice == "hugepage" else ()
+        for vma in parts(m, mm, start, stop, lambda v: v.kind is not Kind.HUGETLB and v.orders != orders):
+            vma.orders = orders
+        mm.merge_vmas(start, stop)
+        return
+    for vma in vmas:
         first, last = max(vma.start, start), min(vma.end, stop)
         if advice == "dontneed":
-            if vma.locked:
-                raise ActionError("locked memory cannot be given up")
             zap(m, mm, vma, first, last)
-        elif advice == "free":
-            if vma.kind is not Kind.ANON or vma.shared:
-                raise ActionError("MADV_FREE is for private anonymous memory")
-            _each_folio(m, mm, vma, first, last, _free)
-        elif advice == "pageout":
-            _each_folio(m, mm, vma, first, last, _pageout)
-        elif advice == "cold":
-            _each_folio(m, mm, vma, first, last, _cold)
         elif advice == "collapse":
             _collapse(m, mm, vma, first, last)
         else:
-            for part in mm.isolate_vmas(first, last):
-                part.orders = (PMD_ORDER,) if advice == "hugepage" else ()
-    mm.merge_vmas(start, stop)
+            _each_folio(m, mm, vma, first, last, {"free": _free, "pageout": _pageout, "cold": _cold}[advice])
+
+
+def _check(vma: Vma, advice: str) -> None:
+    """Raises ActionError for advice that is not for such memory."""
+    if vma.locked and advice in ("dontneed", "pageout", "cold"):
+        raise ActionError("locked memory cannot be given up")
+    if vma.kind is Kind.HUGETLB and advice in ("pageout", "cold", "hugepage"):
+        raise ActionError(f"{advice} is not for hugetlb memory")
+    if advice == "free" and (vma.kind is not Kind.ANON or vma.shared):
+        raise ActionError("MADV_FREE is for private anonymous memory")
+    if advice == "collapse" and (vma.kind is not Kind.ANON or vma.shared or vma.file is not None):
+        raise ActionError("only private anonymous memory is collapsed here")
 
 
 def _each_folio(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, treat: Treat) -> None:
@@ -121,8 +132,6 @@ def _free(m: Machine, mm: Mm, run: FolioRun, start: int, stop: int) -> None:
 
 def _collapse(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
     size = 1 << PMD_ORDER
-    if vma.kind is not Kind.ANON or vma.shared or vma.file is not None:
-        raise ActionError("only private anonymous memory is collapsed here")
     first, last = -(-start // size) * size, stop // size * size
     if first >= last:
         raise ActionError(f"there is no aligned range of {size * 4}K in it to collapse")

@@ -20,9 +20,10 @@ def fork(m: Machine, parent: Process, name: str) -> Process:
         copy.locked = False
         mm.link(copy)
         if vma.anon is not None:
-            for entry in list(parent.mm.table.over(vma.start, vma.end)):
+            for entry in parent.mm.table.isolate(vma.start, vma.end):
                 _copy(m, parent.mm, mm, copy, entry)
     mm.table.heal(0, mm.table.last_end())
+    parent.mm.table.heal(0, parent.mm.table.last_end())
     return child
 
 

@@ -19,13 +19,15 @@ def merge(m: Machine, ranges: list[tuple[Mm, int, int]]) -> None:
         raise ActionError(f"KSM merges at most {LIMIT} pages in one step")
     found: list[tuple[Mm, Entry]] = []
     for mm, start, stop in ranges:
-        for entry in m.isolate(mm, start, stop):
+        for entry in mm.table.over(start, stop):
             if entry.swapped or entry.zero or entry.level:
                 continue
-            for piece in list(m.memory.pieces(entry.target, entry.n)):
+            first, last = max(entry.start, start), min(entry.end, stop)
+            pfn = entry.target_of(first)
+            for piece in list(m.memory.pieces(pfn, last - first)):
                 run = piece.run
                 if run.kind is Kind.ANON and not run.folio.large and not extra_references(run):
-                    at = entry.start + piece.pfn - entry.target
+                    at = first + piece.pfn - pfn
                     found.extend((mm, one) for one in _singles(mm, at, piece.pages))
     if not found:
         raise ActionError("no small anonymous page is mapped there")
