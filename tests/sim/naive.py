@@ -214,6 +214,8 @@ def _cache_faults(machine: Machine) -> Iterator[str]:
     """Every file's cache names folios that know their place in the file; what has no file is not cached."""
     cached = 0
     for file in machine.files.values():
+        if file.holders is not None and not file.holders and not file.vmas:
+            yield f"nobody keeps {file.name!r}, and it is still there"
         for span in file.cache:
             cached += span.n
             for piece in machine.memory.pieces(span.pfn, span.n):

@@ -27,9 +27,11 @@ class NaiveFolio:
         self.nr = 2**order
         self.ptes: dict[int, list[int]] = {}
         self.pmds: dict[int, list[int]] = {}
+        self._counted: list[int] | None = None
 
     def map(self, mm: int, page: int, nr: int, pmd: bool = False, by: int = 1) -> None:
         """`mm` maps these pages once more (or `by` = -1: once less), by PTEs or by PMDs."""
+        self._counted = None
         ptes = self.ptes.setdefault(mm, [0] * self.nr)
         pmds = self.pmds.setdefault(mm, [0] * (self.nr // PAGES_OF_A_PMD))
         if pmd:
@@ -64,8 +66,10 @@ class NaiveFolio:
         return sum(sum(pmds) for pmds in self.pmds.values())
 
     def ptes_of_pages(self) -> list[int]:
-        """How many PTEs map each page."""
-        return [sum(column) for column in zip(*self.ptes.values(), strict=True)] or [0] * self.nr
+        """How many PTEs map each page, counted again after every change."""
+        if self._counted is None:
+            self._counted = [sum(column) for column in zip(*self.ptes.values(), strict=True)] or [0] * self.nr
+        return self._counted
 
     def mapped_pages(self) -> int:
         """Pages, counted as often as they are mapped."""
@@ -78,7 +82,8 @@ class NaiveFolio:
     def runs_of(self, mm: int) -> list[tuple[int, int]]:
         """All PTEs of `mm` as (page, length) of runs of consecutive pages, each page as often as mapped."""
         left = list(self.ptes.get(mm, []))
-        runs = []
+        runs = [(0, self.nr)] * min(left, default=0)
+        left = [n - len(runs) for n in left]
         while any(left):
             page = 0
             while page < self.nr:

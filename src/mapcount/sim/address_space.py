@@ -86,7 +86,6 @@ def _writable_where_exclusive(m: Machine, mm: Mm, vma: Vma) -> None:
 def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
     """Move [start, start + n), one VMA's, to `to`: page-table entries move, no mapping changes."""
     munmap(m, mm, to, to + n)
-    check_hugetlb(mm, start, start + n)
     (vma,) = mm.isolate_vmas(start, start + n)
     m.isolate(mm, start, start + n)
     for entry in list(mm.table.over(start, start + n)):

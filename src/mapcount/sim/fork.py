@@ -86,4 +86,3 @@ def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> N
                 else:
                     (shared,) = parent.table.isolate(at, at + nr)
                     _share(m, child, vma, shared)
-    parent.table.heal(start, stop)

@@ -28,11 +28,13 @@ def swap_out(m: Machine, run: FolioRun) -> bool:
         while any(e.level for e in mm.table.over(entry.start, entry.end)):
             m.split_entries(mm, entry.start, entry.end)
     run.folio.refcount += 1  # reclaim's own, while the mappings go
-    for mm, vma, entry in rmap_walk(run):
+    unmapped = rmap_walk(run)
+    for mm, vma, entry in unmapped:
         mm.table.remove(entry.start, entry.end)
         if to_swap:
             _leave_swap_entries(m, run, mm, entry)
         m.unmap_entry(mm, vma, entry)
+    for mm, _, entry in unmapped:
         mm.table.heal(entry.start, entry.end)
     if to_swap:
         run.in_swap_cache = False
@@ -97,6 +99,7 @@ def truncate(m: Machine, file: File) -> None:
     for cached in list(file.cache):
         for piece in list(m.memory.pieces(cached.pfn, cached.n, cut=True)):
             _uncache(m, file, piece.run)
+            piece.run.mapping = None
             m.put(piece.run, 0)
     for slots in file.swapped.remove(0, file.swapped.last_end()):
         m.swap.hold(slots.pfn, slots.n, -1)

@@ -98,10 +98,10 @@ class Runs(Generic[R]):
         return found
 
     def heal(self, start: int, stop: int) -> None:
-        """Join neighbours of one kind in and around [start, stop)."""
+        """Join neighbours of one kind that meet in [start, stop], its ends included."""
         i = max(bisect_left(self._starts, start) - 1, 0)
         last = bisect_right(self._starts, stop)
-        while i + 1 < min(last + 1, len(self._runs)):
+        while i + 1 < last:
             run, after = self._runs[i], self._runs[i + 1]
             if run.start + run.n == after.start and run.joins(after):
                 run.n += after.n

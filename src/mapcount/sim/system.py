@@ -32,6 +32,7 @@ class System:
 
     def __init__(self, flavour: Flavour) -> None:
         self.machine = Machine(flavour)
+        self._unnamed = 0
 
     # -- who and where ---------------------------------------------------------------------------------
 
@@ -97,25 +98,33 @@ class System:
         """Map a region, or a part of one that exists. `orders`: of the large folios faults may use."""
         p = self.process(process)
         orders = tuple(sorted(orders, reverse=True))
-        if region not in p.regions:
+        if region in p.regions:
+            where = self._window(p.regions[region], start, stop, size)
+            address_space.check_hugetlb(p.mm, where.start, where.end)
+            whole = (where.start | where.n) % (1 << orders[0]) == 0 if kind is Kind.HUGETLB else True
+        else:
             if size is None:
                 raise ActionError(f"a new region needs a size: mmap {region} 4M", region, p.regions)
             if start or stop is not None:
                 raise ActionError(
                     f"{process} has no region {region!r} yet, so no part of it", region, p.regions
                 )
-            if kind is Kind.HUGETLB and size % (1 << orders[0]):
-                raise ActionError(f"hugetlb memory comes in whole folios of {4 << orders[0]}K")
-            p.name_region(region, size, 1 << max([PMD_ORDER, *orders]))
-        where = self._window(p.regions[region], start, stop, size)
+            whole = kind is not Kind.HUGETLB or size % (1 << orders[0]) == 0
+        if not whole:
+            raise ActionError(f"hugetlb memory comes in whole folios of {4 << orders[0]}K")
+        behind = None
+        if (shared or file) and not reserved:
+            behind = self._file(process, file, kind, orders, memfd=memfd)
+        if region not in p.regions:
+            where = p.name_region(region, size or 0, 1 << max([PMD_ORDER, *orders]))
         if reserved:
             return
-        behind = self._file(process, file, kind, orders, memfd=memfd) if shared or file else None
         pgoff = offset if offset is not None else (where.start - p.regions[region].start)
         vma = Vma(where.start, where.n, where.start, kind, shared=shared, prot=prot, orders=orders)
         if behind is not None:
             vma.file, vma.kind, vma.pgoff = behind, behind.kind, pgoff
         address_space.mmap(self.machine, p.mm, vma)
+        self._drop_unused_files()
 
     @staticmethod
     def _window(region: Region, start: int, stop: int | None, size: int | None) -> Region:
@@ -131,7 +140,9 @@ class System:
         kind = Kind.SHMEM if kind is Kind.ANON else kind
         files = self.machine.files
         unnamed = name is None
-        name = f"anonymous {len(files)} of {process}" if name is None else name
+        if name is None:
+            self._unnamed += 1
+            name = f"anonymous {self._unnamed} of {process}"
         file = files.get(name)
         if file is None:
             file = files[name] = File(name, kind, orders)
@@ -212,17 +223,24 @@ class System:
         ((start, end),) = self._mapped(p.mm, where)
         if len(p.mm.vmas.over(start, end)) > 1:
             raise ActionError("the range is more than one VMA; move them one by one")
+        address_space.check_hugetlb(p.mm, start, end)
+        (vma,) = p.mm.vmas.over(start, end)
+        align = 1 << vma.orders[0] if vma.kind is Kind.HUGETLB else 1
         if to not in p.regions:
             if at or stop is not None:
                 raise ActionError(f"{process} has no region {to!r} yet, so no part of it", to, p.regions)
-            p.name_region(to, end - start, 1 << PMD_ORDER)
+            p.name_region(to, end - start, max(align, 1 << PMD_ORDER))
         region = p.regions[to]
         target = region.start + at
         if target + end - start > region.end or (stop is not None and stop - at != end - start):
             raise ActionError(f"{end - start} pages do not fit that place of {to!r}")
         if target < end and start < target + end - start:
             raise ActionError("the old and the new place overlap")
+        if target % align:
+            raise ActionError(f"hugetlb memory moves to multiples of {align * 4}K")
+        address_space.check_hugetlb(p.mm, target, target + end - start)
         address_space.mremap(self.machine, p.mm, start, end - start, target)
+        self._drop_unused_files()
 
     def madvise(self, process: str, where: Iterable[tuple[int, int]], advice: str) -> None:
         """MADV_DONTNEED, FREE, COLD, PAGEOUT, COLLAPSE, HUGEPAGE or NOHUGEPAGE."""
