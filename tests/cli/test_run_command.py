@@ -164,20 +164,25 @@ def test_wrong_options(args: list[str]) -> None:
 
 
 WORDS = st.sampled_from(
-    "P A B kernel mmap munmap read write fork exec exit mprotect mremap madvise mlock munlock pin unpin expect "
-    "migrate swapout split ksm heap b P.heap heap[0:64K] heap[3p] heap[1p::2p] heap[8p:] b[0:64K] 64K 4M 2M 1G r rw "
-    "none dontneed free cold pageout collapse hugepage nohugepage thp=64K thp=2M thp=16K,2M small shared file=f "
-    "shmem=f memfd=m hugetlb to=b to=b[0:64K] offset=4K reserved truth=shared rss>=4K uss=0 anon_pages>=0 ; # x".split()
+    """
+    P A B kernel mmap munmap read write fork exec exit mprotect mremap madvise mlock munlock pin unpin
+    expect migrate swapout split ksm heap b P.heap heap[0:64K] heap[3p] heap[1p::2p] heap[8p:] b[0:64K]
+    64K 4M 2M 1G r rw none dontneed free cold pageout collapse hugepage nohugepage thp=64K thp=2M
+    thp=16K,2M small shared file=f shmem=f memfd=m hugetlb to=b to=b[0:64K] offset=4K reserved
+    truth=shared rss>=4K uss=0 anon_pages>=0 ; # x
+    """.split()  # noqa: SIM905 - words read better than a list of quoted words
 )
 VALID = st.sampled_from(
-    """P mmap heap 4M thp=2M|P mmap heap 2M thp=64K|P mmap b 2M shared|P mmap b 64K shmem=f shared thp=64K
-    |P write heap|P read heap|P write heap[3p]|P fork A|P fork B|A fork B|A exit|B exit|A write heap[0:64K]
-    |P munmap heap[1p::64p]|A munmap heap[8p:]|P madvise heap pageout|A madvise heap[0:64K] dontneed|P exec
-    |P madvise heap[0:1M] free|P mlock heap[0:64K]|kernel migrate heap|kernel split heap|kernel swapout heap
-    |P pin heap[3p]|P unpin heap[3p]|P mremap heap[0:64K] to=c|P mprotect heap[0:1M] r|kernel ksm heap[0:64K]
-    |P write b|A write b|P madvise heap collapse|P expect heap rss>=0|kernel expect wrong_folios=0""".split(
-        "|"
-    )
+    """
+    P mmap heap 4M thp=2M|P mmap heap 2M thp=64K|P mmap b 2M shared|P mmap b 64K shmem=f shared thp=64K
+    P write heap|P read heap|P write heap[3p]|P fork A|P fork B|A fork B|A exit|B exit|A write heap[0:64K]
+    P munmap heap[1p::64p]|A munmap heap[8p:]|P madvise heap pageout|A madvise heap[0:64K] dontneed|P exec
+    P madvise heap[0:1M] free|P mlock heap[0:64K]|kernel migrate heap|kernel split heap|P write b|A write b
+    P pin heap[3p]|P unpin heap[3p]|P mremap heap[0:64K] to=c|P mprotect heap[0:1M] r|kernel swapout heap
+    kernel ksm heap[0:64K]|P madvise heap collapse|P expect heap rss>=0|kernel expect wrong_folios=0
+    """.strip()
+    .replace("|", "\n")
+    .splitlines()
 ).map(str.strip)
 
 
@@ -214,8 +219,12 @@ def test_help_lists_every_command() -> None:
     """`mapcount --help` names every command without importing any of them."""
     text = mapcount_process("--help").stdout
     assert all(name in text for name in COMMANDS)
-    code = "import sys; sys.argv=['mapcount','--help']\ntry:\n from mapcount.cli import main; main()\nexcept SystemExit: pass\n"
-    code += "print([m for m in sys.modules if m.startswith(('rich', 'mapcount.s', 'mapcount.r'))])"
+    code = """
+import sys
+from mapcount.cli import mapcount
+mapcount(["--help"], standalone_mode=False)
+print([name for name in sys.modules if name.startswith(("rich", "mapcount.s", "mapcount.r"))])
+"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
 

@@ -45,7 +45,7 @@ def test_simulator_agrees_in_every_field(recording: Recording, name: str) -> Non
 
 def test_known_deviations_are_seen_only_where_pages_are_counted() -> None:
     """The one known deviation is of kernels with per-page counts, and it does occur."""
-    found = {name: 0 for name in RECORDINGS}
+    found = dict.fromkeys(RECORDINGS, 0)
     for name, recording in RECORDINGS.items():
         for story in STORIES:
             comparison = compare(load(ROOT / "scenarios" / "recorded" / f"{story}.scn"), recording)
