@@ -13,16 +13,20 @@ from make_docs import ELLIPSIS, ROOT, console, outputs
 from mapcount.cli import COMMANDS, mapcount
 from mapcount.scenario.compare import KNOWN_DEVIATIONS, PAGEMAP_PMD_EXCLUSIVE, Comparison, compare
 from mapcount.scenario.observation import FolioSeen
-from mapcount.scenario.parse import load, parse
+from mapcount.scenario.parse import MAX_BYTES, MAX_STEPS, load, parse
+from mapcount.scenario.printing import show_size
 from mapcount.scenario.recording import Recording, load_recording
 from mapcount.scenario.run import run
+from mapcount.scenario.syntax import MAX_LINE
 from mapcount.scenario.verbs import reference
+from mapcount.scenario.words import MAX_FOLIO, MAX_PAGES
+from mapcount.sim.ksm import LIMIT as KSM_LIMIT
+from mapcount.sim.system import MAX_STRETCHES
 from mapcount.tracking.flavour import (
     FLAVOURS,
     NO_PAGE_MAPCOUNT,
     PAGE_MAPCOUNT,
     PMD_ORDER,
-    TOTAL_MAPPED_PAGES,
     V6_14,
     Flavour,
 )
@@ -79,9 +83,9 @@ def flavours() -> str:
     return table(
         header,
         (
-            (f"`{f.name}`", f.since)
-            + tuple(map(yes, (f.page_mapcounts, f.owner_slots, f.entire_mapcount, f.total_mapped_pages)))
+            (f"`{f.name}`", f.since, *map(yes, kept))
             for f in FLAVOURS.values()
+            for kept in [(f.page_mapcounts, f.owner_slots, f.entire_mapcount, f.total_mapped_pages)]
         ),
     )
 
@@ -251,9 +255,7 @@ def averages() -> str:
         (4, 0, 1), (4, 0, 8), (4, 0, 23), (4, 0, 24), (4, 0, 32), (9, 1, 0), (9, 1, 255), (9, 1, 256),
         (9, 2, 1), (9, 0, 600),
     ):  # fmt: skip
-        folios = [
-            _mapped(f, order, pmds, ptes) for f in (PAGE_MAPCOUNT, NO_PAGE_MAPCOUNT, TOTAL_MAPPED_PAGES)
-        ]
+        folios = [_mapped(f, order, pmds, ptes) for f in list(FLAVOURS.values())[1:]]
         average = [folio_average_page_mapcount(folio) for folio in folios[1:]]
         rows.append((folios[0].nr_pages, pmds, ptes, _each_page(folios[0]), *average))
     header = ("pages", "PMDs", "PTEs", "each page's count (`page-mapcount`)")
@@ -283,7 +285,7 @@ HALF = "P mmap heap 64K thp=64K\nP write heap\nP fork C\nC munmap heap[32K:]\nP 
 def proc_story() -> str:
     """What /proc says of a folio that is mapped in part."""
     rows = []
-    runs = [run(parse(HALF), f) for f in (PAGE_MAPCOUNT, NO_PAGE_MAPCOUNT)]
+    runs = [run(parse(HALF), f, regions=True) for f in (PAGE_MAPCOUNT, NO_PAGE_MAPCOUNT)]
     for steps in zip(*(r.steps for r in runs), strict=True):
         seen = [step.seen for step in steps]
         first = True
@@ -356,6 +358,31 @@ def options_of(name: str) -> list[str]:
 
 
 @part
+def bounds() -> str:
+    """The largest of everything that a scenario may ask for."""
+    return table(
+        ("what", "at most"),
+        (
+            ("a scenario file", f"{MAX_BYTES >> 20} MiB"),
+            ("its steps", f"{MAX_STEPS:,}"),
+            ("a line", f"{MAX_LINE:,} characters"),
+            ("a size or a place in a region", show_size(MAX_PAGES)),
+            ("a folio in `thp=`", show_size(MAX_FOLIO)),
+            ("single pages in one strided target", f"{MAX_STRETCHES:,}"),
+            ("pages merged by one `ksm`", f"{KSM_LIMIT:,}"),
+        ),
+    )
+
+
+@part
+def library() -> str:
+    """The scenarios that come with the repository, each with the first line of its title."""
+    stories = [load(path) for path in sorted((ROOT / "scenarios").glob("*.scn"))]
+    rows = ((f"`scenarios/{s.name}.scn`", s.title.split("\n")[0]) for s in stories)
+    return table(("file", "story"), rows)
+
+
+@part
 def language() -> str:
     """Verbs, words, options and fields."""
     return reference().rstrip()
@@ -401,16 +428,16 @@ def deviations() -> str:
 
 @part
 def bit_56() -> str:
-    """The steps of the recordings in which bit 56 is the first page's, and what the same kernel says elsewhere."""
+    """The recorded steps in which bit 56 is the first page's, and what the same kernel says elsewhere."""
     rows = []
     for recording in recordings():
         for comparison in comparisons(recording):
+            scenario = f"`{comparison.scenario.name}`"
             for step in comparison.steps:
                 fields = {d.field for d in step.differences if d.known is PAGEMAP_PMD_EXCLUSIVE}
                 names = sorted(f.removesuffix(".pm.excl") for f in fields if f.endswith(".pm.excl"))
                 rows += [
-                    (f"`{comparison.scenario.name}`", step.step.line, f"`{step.step.text}`", name)
-                    + _bit_56_row(step.real, name)
+                    (scenario, step.step.line, f"`{step.step.text}`", name, *_bit_56_row(step.real, name))
                     for name in names
                 ]
     header = ("scenario", "line", "step", "process", "bit 56 set", "kpagecount is 1", "smaps: private")
@@ -439,9 +466,7 @@ def mlock_lost() -> str:
             (parent,) = (a for a in answer["actors"] if a["name"] == "P")
             flag = int(answer["folio"]["kpf_head"], 16) >> KPF_MLOCKED & 1
             rows.append((answer["label"], parent["pm"]["orig"], parent["smaps"]["Locked"], yes(bool(flag))))
-    return table(
-        ("step", "pages of the folio that P maps", "P: Locked, KiB", "folio is flagged mlocked"), rows
-    )
+    return table(("step", "P maps of the folio, pages", "P: Locked, KiB", "folio flagged mlocked"), rows)
 
 
 @part

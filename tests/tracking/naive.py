@@ -24,7 +24,7 @@ class NaiveFolio:
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.nr = 2**order
+        self.nr = 1 << order
         self.ptes: dict[int, list[int]] = {}
         self.pmds: dict[int, list[int]] = {}
         self._counted: list[int] | None = None

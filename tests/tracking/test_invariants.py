@@ -328,6 +328,14 @@ def test_truth_of_a_part_by_a_pmd() -> None:
     assert ("1024*0", "512*0 512*1") == (truth.ptes.rle(), truth.pages.rle())
 
 
+def test_truth_of_two_pmds_told_at_once() -> None:
+    """Two PMDs that together map a larger folio are two mappings, none of them of the entire folio."""
+    truth = Truth(1024)
+    truth.add(P, 0, 1024, PMD_ORDER)
+
+    assert (2, 1024, 0) == (truth.total, truth.mapped_pages, truth.entire)
+
+
 @pytest.mark.parametrize(
     ("mappings", "word"),
     [

@@ -149,6 +149,16 @@ def test_add_slot_1_free(flavour: Flavour) -> None:
 
 
 @EVERY_KERNEL
+def test_add_slot_1_does_not_look_at_the_total(flavour: Flavour) -> None:
+    """Taking slot 1 sets the flag unconditionally, unlike taking slot 0."""
+    slots = OwnerSlots(flavour)
+    slots.add(3, 1, 3)
+    slots.add(7, 2, 7)  # a made-up total, as if slot 0's mm had no mappings
+
+    assert "1:3 2:7 shared" == str(slots)
+
+
+@EVERY_KERNEL
 def test_add_no_slot_free(flavour: Flavour) -> None:
     """A third mm's mappings stay untracked: only the total knows them, and the flag is set already."""
     kernel = Kernel(flavour).add(1, 3).add(2, 7).add(3, 5)

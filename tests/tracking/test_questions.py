@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
+import re
+import subprocess
+import sys
 from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+import mapcount
+from mapcount import tracking
+from mapcount.tracking import layouts
 from mapcount.tracking.flavour import (
     FLAVOURS,
     NO_PAGE_MAPCOUNT,
@@ -438,3 +447,57 @@ def test_reuse_before_6_15() -> None:
     """Before 6.15 a large folio was reused only when one mapping was all that referred to it."""
     assert folio_can_reuse_anon(mapped(V6_14, 4, (P, 3, 1)))
     assert not folio_can_reuse_anon(mapped(V6_14, 4, (P, 3, 2)))
+
+
+# -- what the package says of itself ---------------------------------------------------------------------
+
+
+def test_example_of_the_package() -> None:
+    """The example in the package's docstring does what it says."""
+    results = doctest.testmod(mapcount)
+
+    assert 0 == results.failed
+    assert 0 < results.attempted
+
+
+def test_public_names() -> None:
+    """Every public name is there, and the package's are those of `tracking`."""
+    assert [] == [name for name in tracking.__all__ if not hasattr(tracking, name)]
+    assert [] == [n for n in mapcount.__all__ if getattr(mapcount, n) is not getattr(tracking, n, None)]
+
+
+def test_theory_names_what_is_there() -> None:
+    """Every name of code in the theory of operation is a name in the code."""
+    assert tracking.__doc__ is not None
+    names = re.findall(r"`((?:mapcount\.|folio_|[A-Z])[\w.]*)(?:\(.*?\))?`", tracking.__doc__)
+    missing = []
+    for name in names:
+        if name.startswith("mapcount."):
+            found = find_spec(name) is not None
+        else:
+            owner, _, attribute = name.partition(".")
+            thing = getattr(tracking, owner, None) or getattr(layouts, owner, None)
+            found = thing is not None and (not attribute or hasattr(thing, attribute))
+        if not found:
+            missing.append(name)
+
+    assert [] == missing
+    assert 40 < len(names)
+
+
+def test_theory_names_every_module() -> None:
+    """The reading order has every module of `tracking`, once."""
+    assert tracking.__doc__ is not None
+    order = tracking.__doc__.split("Reading order\n")[1].split("From the article")[0]
+    modules = {path.stem for path in map(Path, tracking.__path__) for path in path.glob("[a-z]*.py")}
+
+    assert sorted(modules) == sorted(re.findall(r"^    (\w+)", order, re.MULTILINE))
+
+
+def test_import_is_cheap() -> None:
+    """Importing the package imports nothing but the standard library."""
+    code = "import sys; before = set(sys.modules); import mapcount; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+
+    assert {"mapcount"} == roots - sys.stdlib_module_names

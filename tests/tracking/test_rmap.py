@@ -746,7 +746,7 @@ def test_whole_statistic_above_pmd_size(flavour: Flavour, order: int) -> None:
 
 
 @EVERY_FLAVOUR
-@pytest.mark.parametrize("order", [9, 18])
+@pytest.mark.parametrize("order", [4, 9, 18])
 def test_hugetlb(flavour: Flavour, order: int) -> None:
     """A hugetlb folio counts its mappings in the total (and the entire mapcount) and in no statistic."""
     folio = Folio(flavour, order, hugetlb=True)

@@ -347,14 +347,17 @@ def _findings(runs: Sequence[Run]) -> Iterator[Text]:
     expects = sum(len(a.expects) for step in runs[0].scenario.steps for a in step.actions)
     failures = [failure for run in runs for failure in run.failures]
     for failure in failures:
-        yield Text(f"FAILED  {visible(str(failure))}", "bold red")
+        yield _finding(f"FAILED  {visible(str(failure))}")
     for run in runs:
         for step, folio, invariant in run.broken:
-            yield Text(
-                f"BROKEN  {run.flavour}: line {step.step.line}: {folio.place}: {invariant.sentence}",
-                "bold red",
-            )
+            where = f"{run.flavour}: line {step.step.line}: {folio.place}"
+            yield _finding(f"BROKEN  {where}: {invariant.sentence}")
     if expects and not failures:
         yield Text(
             f"\n{expects} expectations hold on {flavours_word([str(r.flavour) for r in runs], ())}.", "green"
         )
+
+
+def _finding(text: str) -> Text:
+    """A line that is never wrapped, so that it can be searched for."""
+    return Text(text, "bold red", no_wrap=True, overflow="ignore")

@@ -13,7 +13,7 @@ from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
 from mapcount.sim.page_table import Entry
 from mapcount.sim.vma import Mapping, Vma
-from mapcount.tracking.questions import folio_can_reuse_anon
+from mapcount.tracking.questions import folio_can_reuse_anon, folio_maybe_mapped_shared
 
 Verdict = tuple[int, int, bool]
 """(first page, number of pages, copy?) of a stretch of one folio."""
@@ -98,7 +98,7 @@ def _write_anon(m: Machine, mm: Mm, vma: Vma, piece: Piece, vpn: int, entry: Ent
 def _reusable(m: Machine, run: FolioRun) -> bool:
     if run.kind is Kind.KSM:
         return False
-    if not run.folio.large:
+    if not (run.folio.large and folio_maybe_mapped_shared(run.folio)):
         m.try_to_free_swap(run)
     return folio_can_reuse_anon(run.folio)
 
