@@ -28,6 +28,10 @@ lint: $(STAMP)  ## ruff, mypy --strict, and documentation that is generated is c
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python tools/make_docs.py --check
+
+docs: $(STAMP)  ## write the generated parts of the documentation anew
+	@$(BIN)/python tools/make_docs.py
 
 bench: $(STAMP)  ## simulating against doing: the benchmarks, with the peer measured in the same run
 	@$(BIN)/python benchmarks/fork_unmap.py

@@ -72,7 +72,7 @@ def main() -> int:
     except (MemoryError, OSError, RuntimeError) as error:
         print(f"the real side cannot be measured here: {error}", file=sys.stderr)
         return 3
-    gib, folio_kib = real[0].gib, round(real[0].folio_kib)
+    gib, folio_kib = real[0].gib, round(real[0].folio_kib or 4)
     done = [r.total_without_fault for r in real]
     print(f"{gib} GiB of {folio_kib} KiB folios, real kernel {real[0].kernel}, {given.runs} runs")
     print(f"{'':22}{'min s':>10}{'median s':>10}{'max s':>10}{'simulated / real':>20}")

@@ -114,9 +114,9 @@ def test_beside_a_recording_as_json() -> None:
 
 MISTAKES = [
     ("P mumap heap", '1:3: unknown verb "mumap"'),
-    ("P munmap heap", ":1:10: P has no region 'heap'"),
+    ("P munmap heap", ':1:10: P has no region "heap"'),
     ("P mmap heap 64K\nP munmap haep", 'did you mean "heap"?'),
-    ("P mmap heap 64K\nP munmap heap[0:1M]", ":2:10: the range is outside 'heap', which has 16 pages"),
+    ("P mmap heap 64K\nP munmap heap[0:1M]", ':2:10: the range is outside "heap", which has 16 pages'),
     ("P mmap heap 64K\nP munmap heap\nP munmap heap", ":3:10: nothing is mapped there"),
     ("P mmap heap 64K\nP munmap heap[0:32K]\nP write heap", ":3:9: not all of it is mapped"),
     ("P mmap heap 5000", "multiple of 4"),
@@ -126,6 +126,7 @@ MISTAKES = [
     ("P mmap heap", ":1:8: a new region needs a size"),
     ("P mmap heap 2M hugetlb\nP munmap heap[0:4K]", "hugetlb memory is handled in whole folios"),
     ("P mmap heap 64K\nP write heap\nP expect heap truth>5", "is a word"),
+    ("P mmap heap 64K\nP write heap\nP expect heap maybe_shared=maybe", 'maybe_shared is never "maybe"'),
     ("P mmap heap 64K\nP write heap\nP expect heap total=yes", ":3:15: total is a number"),
 ]
 

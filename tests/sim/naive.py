@@ -15,24 +15,29 @@ from mapcount.sim.mm import Mm, Process
 from mapcount.sim.proc import smaps
 from mapcount.sim.truth import broken, truth_by_sweep, truth_of
 from mapcount.tracking.folio import ENTIRELY_MAPPED, GUP_PIN_COUNTING_BIAS
-from mapcount.tracking.truth import Truth
 
 Mapped = tuple[int, int, int, int]
 """(MM id, level, first page, pages): entries that map pages of one folio."""
 
 PMD_PAGES = 512
 
+SAMPLE = 30
+"""About how many runs are asked the slow way."""
+
 
 def faults(machine: Machine) -> Iterator[str]:
     """Everything about this machine that contradicts its own page tables."""
     for run, invariant in broken(machine):
         yield f"{invariant.id} is broken by {describe(run)}"
-    seen = {run: patterns(machine, run) for run in machine.memory.folios}
+    seen = {run: patterns(run, mappings) for run, mappings in sweep(machine).items()}
     for run, found in seen.items():
         if len(found) > 1:
             yield f"look-alikes are mapped differently: {describe(run)}: {sorted(found)}"
         for pattern in found:
             yield from _folio_faults(machine, run, pattern)
+    for run in list(seen)[:: len(seen) // SAMPLE + 1]:
+        for nth in {0, run.count // 2, run.count - 1}:
+            yield from _truth_faults(machine, run, nth, max(seen[run]))
     yield from _statistics_faults(machine, {run: max(found) for run, found in seen.items()})
     yield from _swap_faults(machine)
     yield from _cache_faults(machine)
@@ -55,23 +60,31 @@ def resident(mm: Mm) -> int:
     return sum(e.n for e in mm.table if not (e.swapped or e.zero))
 
 
-def patterns(machine: Machine, run: FolioRun) -> set[tuple[Mapped, ...]]:
+def sweep(machine: Machine) -> dict[FolioRun, list[tuple[int, int, int, int]]]:
+    """(MM id, level, first page frame, page frame behind) of all that maps anything of each run."""
+    found: dict[FolioRun, list[tuple[int, int, int, int]]] = {run: [] for run in machine.memory.folios}
+    for process in machine.processes.values():
+        for entry in process.mm.table:
+            if not (entry.swapped or entry.zero):
+                for run in machine.memory.folios.over(entry.target, entry.target + entry.n):
+                    first, last = max(entry.target, run.start), min(entry.target + entry.n, run.start + run.n)
+                    found[run].append((process.mm.mm_id, entry.level, first, last))
+    return found
+
+
+def patterns(run: FolioRun, mappings: list[tuple[int, int, int, int]]) -> set[tuple[Mapped, ...]]:
     """How each of these look-alike folios is mapped: one pattern, if they are alike indeed."""
     size, stop = run.folio.nr_pages, run.start + run.n
     each: dict[int, list[Mapped]] = {}
     everyone: list[Mapped] = []
-    for process in machine.processes.values():
-        for entry in process.mm.table:
-            first, last = max(entry.target, run.start), min(entry.target + entry.n, stop)
-            if entry.swapped or entry.zero or first >= last:
-                continue
-            if (first, last) == (run.start, stop):
-                everyone.append((process.mm.mm_id, entry.level, 0, size))
-                continue
-            for nth in range((first - run.start) // size, (last - 1 - run.start) // size + 1):
-                low, high = run.start + nth * size, run.start + nth * size + size
-                page, end = max(first, low) - low, min(last, high) - low
-                each.setdefault(nth, []).append((process.mm.mm_id, entry.level, page, end - page))
+    for mm_id, level, first, last in mappings:
+        if (first, last) == (run.start, stop):
+            everyone.append((mm_id, level, 0, size))
+            continue
+        for nth in range((first - run.start) // size, (last - 1 - run.start) // size + 1):
+            low, high = run.start + nth * size, run.start + nth * size + size
+            page, end = max(first, low) - low, min(last, high) - low
+            each.setdefault(nth, []).append((mm_id, level, page, end - page))
     found = {_joined([*everyone, *mapped]) for mapped in each.values()}
     return found | {_joined(everyone)} if len(each) < run.count else found
 
@@ -107,9 +120,7 @@ def _folio_faults(machine: Machine, run: FolioRun, pattern: tuple[Mapped, ...]) 
     expected: dict[str, object] = {}
     if folio.large:
         expected["large_mapcount"] = sum(entries.values())
-        expected["total_mapped_pages"] = (
-            sum(n for _, _, _, n in pattern) if flavour.total_mapped_pages else 0
-        )
+        expected["total_mapped_pages"] = sum(n for _, _, _, n in pattern) if flavour.total_mapped_pages else 0
         expected["entire_mapcount"] = entire if flavour.entire_mapcount else 0
         by_page = flavour.page_mapcounts and not folio.hugetlb
         mapped = sum(1 for times in ptes if times) + ENTIRELY_MAPPED * bool(entire)
@@ -123,18 +134,17 @@ def _folio_faults(machine: Machine, run: FolioRun, pattern: tuple[Mapped, ...]) 
     references += _pin_references(machine, run)
     if not references == folio.refcount > 0:
         yield f"refcount should be {references}: {describe(run)}, mapped {pattern}"
-    for nth in {0, run.count // 2, run.count - 1}:
-        for truth in (truth_of(machine, run, nth), truth_by_sweep(machine, run, nth)):
-            yield from _truth_faults(run, truth, entries, ptes, entire)
 
 
-def _truth_faults(
-    run: FolioRun, truth: Truth, entries: Counter[int], ptes: list[int], entire: int
-) -> Iterator[str]:
-    if truth.entries != dict(entries) or truth.entire != entire:
-        yield f"truth says {truth.entries} and {truth.entire}, not {entries} and {entire}: {describe(run)}"
-    if [truth.ptes[i] for i in range(truth.nr_pages)] != ptes:
-        yield f"truth says {truth.ptes}, not {ptes}: {describe(run)}"
+def _truth_faults(machine: Machine, run: FolioRun, nth: int, pattern: tuple[Mapped, ...]) -> Iterator[str]:
+    """Walking from the folio to its mappings, and sweeping all page tables, must find the same."""
+    for truth in (truth_of(machine, run, nth), truth_by_sweep(machine, run, nth)):
+        for mm_id in {mm_id for mm_id, _, _, _ in pattern} | set(truth.entries):
+            entries = sum(n >> level for mm, level, _, n in pattern if mm == mm_id)
+            if truth.entries.get(mm_id) != entries:
+                yield f"truth says {truth.entries}, not {pattern}: {describe(run)}"
+        if [truth.ptes[i] for i in range(truth.nr_pages)] != pages_mapped(run, pattern, ptes_only=True):
+            yield f"truth says {truth.ptes}, not {pattern}: {describe(run)}"
 
 
 def _in_cache(run: FolioRun) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from mapcount.cli import FINDING, USAGE
 from mapcount.tracking.flavour import FLAVOURS, Flavour
@@ -38,13 +39,15 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     "flavours",
     multiple=True,
     default=("page-mapcount", "no-page-mapcount"),
-    show_default="page-mapcount, no-page-mapcount",
     metavar="NAME",
     callback=_flavours,
-    help=f"A kernel to run on: {', '.join(FLAVOURS)}, or all. May be given again, or with commas.",
+    help=f"A kernel to run on: {', '.join(FLAVOURS)} or all; several with commas, or by giving the option "
+    "again. Unless said: page-mapcount and no-page-mapcount.",
 )
 @click.option(
-    "--bits", type=click.Choice(["64", "32"]), default="64", show_default=True, help="Machine width."
+    "--bits",
+    type=click.Choice(["64", "32"]),
+    help="Width of the machine. Unless said, what the scenario says (a line `# bits: 32` on top), else 64.",
 )
 @click.option("--step", "every", is_flag=True, help="Show every step, with everything in it.")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
@@ -52,10 +55,15 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     "--on",
     "on",
     metavar="recording:FILE",
-    help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation.",
+    help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation that is not documented.",
 )
 def run(
-    scenarios: tuple[str, ...], flavours: list[Flavour], bits: str, every: bool, as_json: bool, on: str | None
+    scenarios: tuple[str, ...],
+    flavours: list[Flavour],
+    bits: str | None,
+    every: bool,
+    as_json: bool,
+    on: str | None,
 ) -> None:
     """Run scenarios on kernels side by side.
 
@@ -67,23 +75,28 @@ def run(
     from mapcount.scenario.recording import RecordingError
     from mapcount.scenario.syntax import ScenarioError
 
+    source = click.get_current_context().get_parameter_source
+    if on is not None and any(source(name) is not ParameterSource.DEFAULT for name in ("flavours", "bits")):
+        raise click.UsageError(
+            "--on takes the flavour and the width from the recording: leave --flavour and --bits out"
+        )
     try:
         stories = [load(path) for path in scenarios]
         if on is not None:
             _beside(stories, on, every=every, as_json=as_json)
         else:
-            _side_by_side(stories, [f.on(int(bits)) for f in flavours], every=every, as_json=as_json)
+            _side_by_side(stories, flavours, bits, every=every, as_json=as_json)
     except (ScenarioError, RecordingError) as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
 
 
 def _side_by_side(
-    stories: Sequence[Scenario], flavours: list[Flavour], *, every: bool, as_json: bool
+    stories: Sequence[Scenario], flavours: list[Flavour], bits: str | None, *, every: bool, as_json: bool
 ) -> None:
     from mapcount.scenario.run import run as run_on
 
-    results = [[run_on(s, f, regions=as_json) for f in flavours] for s in stories]
+    results = [[run_on(s, f.on(int(bits or s.bits)), regions=as_json) for f in flavours] for s in stories]
     if as_json:
         from mapcount.report.data import runs_as_data
 

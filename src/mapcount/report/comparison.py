@@ -49,6 +49,8 @@ def _add_rows(table: Table, step: ComparedStep, shown: dict[str, object], *, eve
         shown[field] = real[field]
     rows += [(d.field, d.real, d.simulated, d) for d in differing.values()]
     table.add_row(Text(f"{step.step.line:>4}  {_clipped(step.step.text)}", "bold"))
+    if not rows:
+        table.add_row(Text("        (nothing changed)", "dim"))
     for field, a, b, difference in rows:
         mark = (
             "" if difference is None else f"known: {difference.known.id}" if difference.known else "DEVIATES"

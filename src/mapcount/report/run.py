@@ -35,7 +35,8 @@ def draw_runs(runs: Sequence[Run], *, every: bool = False, width: int = 100) -> 
     On a terminal narrower than 100 columns each flavour gets a line of its own.
     """
     scenario = runs[0].scenario
-    yield Text.assemble((visible(scenario.name), "bold"), ": ", visible(scenario.title.split("\n")[0]))
+    title = visible(scenario.title.split("\n")[0])
+    yield Text.assemble((visible(scenario.name), "bold"), f": {title}" if title else "")
     yield Text()
     shown = _worth_showing(runs, every=every)
     quiet = 0
@@ -222,11 +223,11 @@ def _change(roll: object, base: object) -> str:
     assert isinstance(roll, dict)
     assert isinstance(base, dict)
     words = [
-        f"<- {field.capitalize()} {signed(roll[field] - base[field])}"
+        f"{field.capitalize()} {signed(roll[field] - base[field])}"
         for field in ("pss", "uss")
         if roll[field] != base[field]
     ]
-    return ", ".join(words)
+    return "<- " * bool(words) + ", ".join(words)
 
 
 COUNTERS = {
@@ -278,7 +279,7 @@ def _system(
 def summary(runs: Sequence[Run]) -> Table:
     """By flavour: how often and how long the estimate was wrong, how /proc differs, what counting cost."""
     table = Table(
-        title="summary (differences are to the first kernel)",
+        title="summary" + " (differences are to the first kernel)" * (len(runs) > 1),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -299,11 +300,14 @@ def summary(runs: Sequence[Run]) -> Table:
             "folios wrong at most",
             [str(max((s.seen.wrong_folios for s in r.acted), default=0)) for r in runs],
         ),
+    ]
+    differences: list[tuple[str, list[str]]] = [
         ("Uss off by at most", [_largest(r, base, "uss") for r in runs]),
         ("Pss off by at most", [_largest(r, base, "pss") for r in runs]),
         ("AnonPages off by", [_largest_system(r, base, "anon_pages") for r in runs]),
         ("Mapped off by", [_largest_system(r, base, "mapped") for r in runs]),
     ]
+    rows += differences if len(runs) > 1 else []
     for field in ("page_updates", "locked_updates", "atomic_updates"):
         words = {"page_updates": "page-counter", "locked_updates": "locked", "atomic_updates": "atomic"}
         rows.append((f"{words[field]} updates", [f"{_cost(r, field):,}" for r in runs]))
@@ -344,18 +348,29 @@ def _largest_system(run: Run, base: Run, field: str) -> str:
 
 
 def _findings(runs: Sequence[Run]) -> Iterator[Text]:
-    expects = sum(len(a.expects) for step in runs[0].scenario.steps for a in step.actions)
-    failures = [failure for run in runs for failure in run.failures]
-    for failure in failures:
+    """Every failure and broken invariant; or how many expectations hold, and on which kernels."""
+    for failure in (failure for run in runs for failure in run.failures):
         yield _finding(f"FAILED  {visible(str(failure))}")
     for run in runs:
         for step, folio, invariant in run.broken:
             where = f"{run.flavour}: line {step.step.line}: {folio.place}"
             yield _finding(f"BROKEN  {where}: {invariant.sentence}")
-    if expects and not failures:
-        yield Text(
-            f"\n{expects} expectations hold on {flavours_word([str(r.flavour) for r in runs], ())}.", "green"
+    written = sum(len(a.expects) for step in runs[0].scenario.steps for a in step.actions)
+    if not written or any(run.failures for run in runs):
+        return
+    yield Text()
+    by_count = {
+        count: [str(r.flavour) for r in runs if r.checked == count] for count in (r.checked for r in runs)
+    }
+    for count, names in by_count.items():
+        skipped = f"; {written - count} are for other kernels" if count < written else ""
+        some = (
+            f"{count} expectation{'s' * (count != 1)} hold{'s' * (count == 1)}"
+            if count
+            else "nothing was checked"
         )
+        style = "green" if count else "yellow"
+        yield Text(f"{some} on {flavours_word(names, runs)}{skipped}.", style)
 
 
 def _finding(text: str) -> Text:

@@ -18,8 +18,8 @@ def signed(kib: int) -> str:
     return f"{'+' if kib > 0 else '-' if kib < 0 else ''}{size(abs(kib))}"
 
 
-def flavours_word(names: Sequence[str], all_of: Collection[str]) -> str:
-    """Flavours in few columns: `all`, or their names with the long ones shortened to fit."""
+def flavours_word(names: Sequence[str], all_of: Collection[object]) -> str:
+    """Flavours in few words: `both kernels`, `all 4 kernels`, or their names."""
     if len(names) == len(all_of) > 1:
-        return f"all {len(names)} kernels"
+        return "both kernels" if len(names) == 2 else f"all {len(names)} kernels"
     return ", ".join(names)

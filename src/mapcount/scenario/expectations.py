@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from mapcount.scenario.observation import Observation
-from mapcount.scenario.syntax import Action, Comparison, Scenario
+from mapcount.scenario.syntax import Action, Comparison, Scenario, visible
+from mapcount.scenario.words import nearest
 from mapcount.sim import proc
 from mapcount.sim.memory import FolioRun, Piece
 from mapcount.sim.mm import Process
@@ -23,6 +24,11 @@ OPERATORS: dict[str, Callable[[int, int], bool]] = {
     "=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
     ">=": operator.ge,
 }  # fmt: skip
+WORDS = {
+    "truth": ("exclusive", "shared", "unmapped"), "maybe_shared": ("yes", "no"),
+    "partially_mapped": ("yes", "no"),
+}  # fmt: skip
+"""What fields that are words can be."""
 UNITS = {"": 1, "p": 4096, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 NUMBER = re.compile(r"(\d{1,18})([pKMGT]?)")
 
@@ -48,8 +54,6 @@ def check(system: System, scenario: Scenario, action: Action, seen: Observation)
     unit are sizes; bare ones are KiB for smaps fields, and pages, mappings or events for the others.
     """
     flavour = system.machine.flavour
-    if action.flavours and flavour.name not in action.flavours:
-        return
     for comparison in action.expects:
         found = list(_values(system, action, comparison.field, seen))
         met = found and all(_holds(scenario, comparison, value) for value in found)
@@ -63,10 +67,17 @@ def _holds(scenario: Scenario, comparison: Comparison, found: Value) -> bool:
     if isinstance(found, str):
         if comparison.op not in ("=", "!="):
             raise scenario.error(comparison.loc, f"{comparison.field} is a word: compare it with = or !=")
+        words = WORDS.get(comparison.field, ())
+        if words and comparison.value not in words:
+            hint = nearest(comparison.value, words)
+            message = f'{comparison.field} is never "{visible(comparison.value)}"'
+            raise scenario.error(comparison.loc, message, hint)
         return (found == comparison.value) == (comparison.op == "=")
     match = NUMBER.fullmatch(comparison.value)
     if match is None:
-        raise scenario.error(comparison.loc, f"{comparison.field} is a number, not {comparison.value!r}")
+        raise scenario.error(
+            comparison.loc, f'{comparison.field} is a number, not "{visible(comparison.value)}"'
+        )
     number, unit = int(match[1]), match[2]
     if unit:
         number = number * UNITS[unit] // (1024 if comparison.field in KIB else 4096)

@@ -124,6 +124,11 @@ class Scenario:
         """The process that exists at the start: the first one named. None if only the kernel acts."""
         return next((name for step in self.steps for action in step.actions for name in action.acting), None)
 
+    @property
+    def bits(self) -> int:
+        """The machine the story is about: 32 when its leading comment has a line `bits: 32`, else 64."""
+        return 32 if "bits: 32" in self.title.splitlines() else 64
+
     def error(self, loc: Location, message: str, hint: str = "") -> ScenarioError:
         """A mistake at `loc` that only showed when the scenario ran, to be raised."""
         source_line = self.source[loc.line - 1] if 0 < loc.line <= len(self.source) else ""

@@ -119,7 +119,7 @@ class Process:
         try:
             return self.regions[name]
         except KeyError:
-            raise ActionError(f"{self.name} has no region {name!r}", name, self.regions) from None
+            raise ActionError(f'{self.name} has no region "{name}"', name, self.regions) from None
 
     def name_region(self, name: str, n: int, align: int) -> Region:
         """A new region of `n` pages whose address is a multiple of `align` pages."""

@@ -53,7 +53,7 @@ class System:
             if region in process.regions:
                 return name
         known = {r for p in self.machine.processes.values() for r in p.regions}
-        raise ActionError(f"no process has a region {region!r}", region, known)
+        raise ActionError(f'no process has a region "{region}"', region, known)
 
     def stretches(
         self, process: str, region: str, start: int = 0, stop: int | None = None, step: int | None = None
@@ -62,7 +62,7 @@ class System:
         where = self.process(process).region(region)
         last = where.n if stop is None else stop
         if not 0 <= start < last <= where.n:
-            raise ActionError(f"the range is outside {region!r}, which has {where.n} pages")
+            raise ActionError(f'the range is outside "{region}", which has {where.n} pages')
         if step is None:
             return [(where.start + start, where.start + last)]
         pages = range(where.start + start, where.start + last, step)
@@ -107,7 +107,7 @@ class System:
                 raise ActionError(f"a new region needs a size: mmap {region} 4M", region, p.regions)
             if start or stop is not None:
                 raise ActionError(
-                    f"{process} has no region {region!r} yet, so no part of it", region, p.regions
+                    f'{process} has no region "{region}" yet, so no part of it', region, p.regions
                 )
             whole = kind is not Kind.HUGETLB or size % (1 << orders[0]) == 0
         if not whole:
@@ -130,7 +130,7 @@ class System:
     def _window(region: Region, start: int, stop: int | None, size: int | None) -> Region:
         last = stop if stop is not None else region.n if size is None else start + size
         if not 0 <= start < last <= region.n:
-            raise ActionError(f"the range is outside {region.name!r}, which has {region.n} pages")
+            raise ActionError(f'the range is outside "{region.name}", which has {region.n} pages')
         return Region(region.name, region.start + start, last - start)
 
     def _file(
@@ -148,7 +148,7 @@ class System:
             file = files[name] = File(name, kind, orders)
             file.holders = set() if unnamed or memfd else None
         if file.kind is not kind or (not unnamed and (file.holders is not None) != memfd):
-            raise ActionError(f"{name!r} is another kind of file already")
+            raise ActionError(f'"{name}" is another kind of file already')
         if memfd:
             assert file.holders is not None
             file.holders.add(process)
@@ -228,12 +228,12 @@ class System:
         align = 1 << vma.orders[0] if vma.kind is Kind.HUGETLB else 1
         if to not in p.regions:
             if at or stop is not None:
-                raise ActionError(f"{process} has no region {to!r} yet, so no part of it", to, p.regions)
+                raise ActionError(f'{process} has no region "{to}" yet, so no part of it', to, p.regions)
             p.name_region(to, end - start, max(align, 1 << PMD_ORDER))
         region = p.regions[to]
         target = region.start + at
         if target + end - start > region.end or (stop is not None and stop - at != end - start):
-            raise ActionError(f"{end - start} pages do not fit that place of {to!r}")
+            raise ActionError(f'{end - start} pages do not fit that place of "{to}"')
         if target < end and start < target + end - start:
             raise ActionError("the old and the new place overlap")
         if target % align:
