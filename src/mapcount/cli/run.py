@@ -55,7 +55,8 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     "--on",
     "on",
     metavar="recording:FILE",
-    help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation that is not documented.",
+    help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation that is "
+    "not documented.",
 )
 def run(
     scenarios: tuple[str, ...],
