@@ -137,9 +137,9 @@ def test_a_file_without_steps_says_so():
         ("P mmap heap 6K", "6K", f'"6K" {WHOLE}', "write 4K or 8K"),
         ("P mmap heap 65T", "65T", '"65T" is more than 64T', ""),
         ("P mmap heap 4M thp=12K", "12K", "there are no large folios of 12K",
-         "write a power of two from 8K to 4G, such as 64K or 2M"),
+         "write a power of two from 8K to 1G, such as 64K or 2M"),
         ("P mmap heap 4M thp=8G", "8G", "there are no large folios of 8G",
-         "write a power of two from 8K to 4G, such as 64K or 2M"),
+         "write a power of two from 8K to 1G, such as 64K or 2M"),
         ("P mmap heap 4M thp=64K,,2M", "", "a size is missing", SIZE),
         ("P mmap heap 4M thp=2M,512p", "512p", "2M is named twice", ""),
         # Targets.

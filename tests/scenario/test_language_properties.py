@@ -53,7 +53,7 @@ VALUES = {
     Kind.TARGET: targets(),
     Kind.SIZE: sizes,
     Kind.OFFSET: pages,
-    Kind.FOLIOS: st.lists(st.integers(1, 20).map(lambda order: 1 << order), min_size=1, unique=True).map(
+    Kind.FOLIOS: st.lists(st.integers(1, 18).map(lambda order: 1 << order), min_size=1, unique=True).map(
         tuple
     ),
     Kind.HUGE: st.sampled_from([512, 1 << 18]),

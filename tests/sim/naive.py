@@ -89,6 +89,14 @@ def patterns(run: FolioRun, mappings: list[tuple[int, int, int, int]]) -> set[tu
     return found | {_joined(everyone)} if len(each) < run.count else found
 
 
+def portraits(machine: Machine) -> dict[FolioRun, object]:
+    """How each run looks and who maps it: what may change only for runs that are said to be touched."""
+    return {
+        run: (run.start, run.n, _state(run), sorted(patterns(run, mappings)))
+        for run, mappings in sweep(machine).items()
+    }
+
+
 def _joined(mapped: list[Mapped]) -> tuple[Mapped, ...]:
     """Sorted, with adjacent stretches of one mm as one: permissions may part them, mapping does not."""
     out: list[Mapped] = []
@@ -177,7 +185,7 @@ def statistics(machine: Machine, seen: dict[FolioRun, tuple[Mapped, ...]]) -> Co
         if run.folio.nr_pages == PMD_PAGES:
             pmd = {Kind.ANON: "anon_thp", Kind.SHMEM: "shmem_pmd_mapped", Kind.FILE: "file_pmd_mapped"}
             stats[pmd[run.kind]] += run.n * any(level for _, level, _, _ in pattern)
-        if run.kind in (Kind.FILE, Kind.SHMEM):
+        if _in_cache(run):
             stats["file"] += run.n
             stats["shmem"] += run.n * (run.kind is Kind.SHMEM)
             if run.folio.nr_pages == PMD_PAGES:

@@ -193,7 +193,7 @@ TestStory.settings = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=100,
+    max_examples=20,
     stateful_step_count=20,
     suppress_health_check=list(HealthCheck),
 )

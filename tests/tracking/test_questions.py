@@ -476,7 +476,7 @@ def test_theory_names_what_is_there() -> None:
             found = find_spec(name) is not None
         else:
             owner, _, attribute = name.partition(".")
-            thing = getattr(tracking, owner, None) or getattr(layouts, owner, None)
+            thing = getattr(tracking, owner, getattr(layouts, owner, None))
             found = thing is not None and (not attribute or hasattr(thing, attribute))
         if not found:
             missing.append(name)

@@ -100,9 +100,11 @@ def pmd_sized(story: Story) -> bool:
 class Story(RuleBasedStateMachine):
     """Any legal sequence of mapping events means the same to every flavour, and to a recount."""
 
-    flavours = tuple(flavour.on(bits) for flavour in FLAVOURS.values() for bits in (64, 32))
-    orders = (0, 1, 2, 3, 4, 9, 5, 6, 7, 8, 9, 10)
-    pmd_orders = (9,)
+    flavours: tuple[Flavour, ...] = tuple(
+        flavour.on(bits) for flavour in FLAVOURS.values() for bits in (64, 32)
+    )
+    orders: tuple[int, ...] = (0, 1, 2, 3, 4, 9, 5, 6, 7, 8, 9, 10)
+    pmd_orders: tuple[int, ...] = (9,)
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ KINDS: dict[Kind, str] = {
     "`heap[3p]`; single pages a stride apart `heap[1M::64K]`; with its process `W1.heap` (kernel, expect)",
     Kind.SIZE: "whole pages: `64K` `2M` `1G` (binary), plain bytes, or pages `16p`; at most 64T",
     Kind.OFFSET: "a SIZE, or `0`",
-    Kind.FOLIOS: "sizes of large folios, each a power of two from 8K to 4G",
+    Kind.FOLIOS: "sizes of large folios, each a power of two from 8K to 1G",
     Kind.NAME: "a letter, then up to 31 letters, digits, `_` or `-`; `kernel` is reserved",
 }
 """What words of the other kinds look like."""

@@ -19,8 +19,8 @@ from mapcount.tracking.flavour import PAGE_SIZE, PUD_ORDER
 MAX_PAGES = (64 << 40) // PAGE_SIZE
 """The largest size or place: 64T."""
 
-MAX_FOLIO = 4 << PUD_ORDER
-"""The largest folio `thp=` may name, in pages: 4G."""
+MAX_FOLIO = 1 << PUD_ORDER
+"""The largest folio `thp=` may name, in pages: 1G."""
 
 _WORD = re.compile(r"[^ \t;]+|;")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
@@ -157,7 +157,7 @@ def _read_folios(line: Line, word: Word) -> tuple[int, ...]:
     for part in word.split(","):
         nr_pages = _read_size(line, part)
         if nr_pages & (nr_pages - 1) or not 1 < nr_pages <= MAX_FOLIO:
-            hint = "write a power of two from 8K to 4G, such as 64K or 2M"
+            hint = "write a power of two from 8K to 1G, such as 64K or 2M"
             raise line.error(part, f"there are no large folios of {part.text}", hint)
         if nr_pages in sizes:
             raise line.error(part, f"{show_size(nr_pages)} is named twice")

@@ -36,7 +36,8 @@ def _copy(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
     elif entry.zero:
         child.table.insert(entry.twin(entry.start, entry.n, entry.target))
     elif parent.has_pinned and _pinned(m, entry):
-        _copy_pinned(m, parent, child, vma, entry)
+        hugetlb = vma.kind is Kind.HUGETLB
+        (_copy_pinned_hugetlb if hugetlb else _copy_pinned)(m, parent, child, vma, entry)
     else:
         _share(m, child, vma, entry)
 
@@ -58,15 +59,32 @@ def _pinned(m: Machine, entry: Entry) -> bool:
     return any(folio_maybe_dma_pinned(piece.run.folio) for piece in pieces)
 
 
+def _copy_pinned_hugetlb(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
+    """Hugetlb folios cannot be mapped in part: those that may be pinned and are exclusive are copied whole."""
+    for part in parent.table.isolate(entry.start, entry.end):
+        for piece in list(m.memory.pieces(part.target, part.n, cut=True)):
+            vpn = part.start + piece.pfn - part.target
+            if folio_maybe_dma_pinned(piece.run.folio) and piece.run.anon_exclusive[0]:
+                copy = m.memory.alloc(Kind.HUGETLB, piece.run.folio.order, piece.count, m.memcg)
+                new = Entry(vpn, copy.n, copy.start, level=part.level, writable=vma.writable, dirty=True)
+                m.map_pages(child, new, exclusive=True)
+            else:
+                (shared,) = parent.table.isolate(vpn, vpn + piece.pages)
+                _share(m, child, vma, shared)
+
+
 def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
     """Pages that are exclusive and may be pinned are copied at once; a PMD over them is split first."""
     start, stop = entry.start, entry.end
-    for at in range(start, stop, 1 << entry.level) if entry.level else ():
+    at = start
+    while at < stop:
         here = parent.table.at(at)
         assert here is not None
-        (piece,) = m.memory.pieces(here.target_of(at), 1 << entry.level)
-        if folio_maybe_dma_pinned(piece.run.folio) and piece.run.anon_exclusive[piece.page]:
+        (piece, *_) = m.memory.pieces(here.target_of(at), 1 << here.level)
+        if here.level and folio_maybe_dma_pinned(piece.run.folio) and piece.run.anon_exclusive[piece.page]:
             m.split_entries(parent, at, at + 1)
+        else:
+            at = at + (1 << here.level) if here.level else here.end
     for part in parent.table.isolate(start, stop):
         if part.level:
             _share(m, child, vma, part)
@@ -81,7 +99,7 @@ def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> N
                 at = vpn + offset
                 if exclusive:
                     copy = new_anon(m, child, vma, 0, nr, at)
-                    new = Entry(at, nr, copy.start, writable=True, dirty=True)
+                    new = Entry(at, nr, copy.start, writable=vma.writable, dirty=True)
                     m.map_pages(child, new, new=True, exclusive=True)
                 else:
                     (shared,) = parent.table.isolate(at, at + nr)
