@@ -14,8 +14,8 @@ from .naive import describe, faults, flat, picture, portraits, present, resident
 TWINS = ("page-mapcount", "no-page-mapcount")
 """These two differ in what they count, never in what they do."""
 
-RECLAIMS = ("madvise", "swapout")
-"""Verbs that leave folios alone which are held or may be shared, so flavours may part ways here."""
+CHOOSY = ("madvise", "swapout", "ksm")
+"""Verbs that leave folios alone which are large, held or maybe shared, so flavours may part ways here."""
 
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]
 
@@ -94,7 +94,7 @@ class Lockstep:
             alike = possible[name] == possible[TWINS[0]] and _same_memory(system, self.first)
             if not alike and name not in self.parted:
                 swapped = any(s.machine.events["pswpout"] for s in (system, self.first))
-                assert verb in RECLAIMS or swapped, f"{name} and {TWINS[0]} map different pages after {verb}"
+                assert verb in CHOOSY or swapped, f"{name} and {TWINS[0]} map different pages after {verb}"
                 self.parted.add(name)
 
     def finish(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -193,7 +193,8 @@ TestStory.settings = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=20,
+    phases=(Phase.generate,),
+    max_examples=60,
     stateful_step_count=20,
     suppress_health_check=list(HealthCheck),
 )

@@ -108,7 +108,7 @@ def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
         min(-(-stop // size) * size, hole_around(mm.table, vma.start, vma.end, at)[1]),
     )
     run = m.memory.alloc(Kind.HUGETLB, order, (end - start) // size, m.memcg)
-    entry = Entry(start, run.n, run.start, level=order, writable=True, dirty=True)
+    entry = Entry(start, run.n, run.start, level=order, writable=vma.writable, dirty=True)
     m.map_pages(mm, entry, exclusive=True)
     return end
 

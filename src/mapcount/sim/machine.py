@@ -256,12 +256,13 @@ class Machine:
         while count:
             run = self.lazyfree.pop(0)
             if run.count > count:
-                self.memory.folios.cut(run.start + count)
+                self.memory.cut(run.start + count)
                 rest = self.memory.folios.at(run.start + count)
                 assert rest is not None
                 self.lazyfree.insert(0, rest)
             count -= run.count
             if self.memory.folios.at(run.start) is run:
+                self.memory.touched.add(run)
                 self._lazyfree(run)
 
     @staticmethod

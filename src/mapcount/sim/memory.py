@@ -217,9 +217,13 @@ class Memory:
         """Make a run of its own of `count` look-alikes from number `first` on; the others stay alike."""
         size = run.folio.nr_pages
         start, stop = run.start + first * size, run.start + (first + count) * size
-        others = run in self.touched
-        before, after = run.start, run.start + run.n
-        self.folios.isolate(start, stop)
-        if others:
-            self.touched.update(self.folios.over(before, after))
+        self.cut(start)
+        self.cut(stop)
         return self.folio_of(start)
+
+    def cut(self, at: int) -> None:
+        """Look-alikes part at page frame `at`: what was known of all of them now needs to be told of each."""
+        run = self.folios.at(at)
+        if run is not None and run.start < at:
+            self.folios.cut(at)
+            self.touched |= {run, self.folio_of(at)}

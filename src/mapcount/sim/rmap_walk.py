@@ -42,7 +42,7 @@ def alike(m: Machine, run: FolioRun) -> list[FolioRun]:
     for _, _, entry in rmap_walk(run):
         for edge in (entry.target, entry.target + entry.n):
             for at in {(edge - start) // size * size, -(-(edge - start) // size) * size}:
-                m.memory.folios.cut(start + at)
+                m.memory.cut(start + at)
     return m.memory.folios.over(start, stop)
 
 

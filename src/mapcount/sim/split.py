@@ -67,7 +67,7 @@ def split_folios(m: Machine, run: FolioRun) -> bool:
     its own, by whoever mapped its page. Pages of files are simply unmapped and fault in again. Pages that
     nobody maps are freed.
     """
-    if run.mapping is None or extra_references(run) or not run.folio.large:
+    if run.mapping is None or extra_references(run) or not run.folio.large or run.kind is Kind.HUGETLB:
         return False
     if run.folio.pmd_mappable:
         m.events["thp_split_page"] += run.count
