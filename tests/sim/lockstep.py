@@ -1,4 +1,4 @@
-"""One story told to the simulated kernels of all four flavours at once, and what must hold after each step."""
+"""One story told to all four simulated kernels at once, and what must hold after each step."""
 
 from __future__ import annotations
 

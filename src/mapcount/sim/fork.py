@@ -60,7 +60,7 @@ def _pinned(m: Machine, entry: Entry) -> bool:
 
 
 def _copy_pinned_hugetlb(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> None:
-    """Hugetlb folios cannot be mapped in part: those that may be pinned and are exclusive are copied whole."""
+    """Hugetlb folios are mapped whole: those that may be pinned and are exclusive are copied whole."""
     for part in parent.table.isolate(entry.start, entry.end):
         for piece in list(m.memory.pieces(part.target, part.n, cut=True)):
             vpn = part.start + piece.pfn - part.target

@@ -49,8 +49,8 @@ class Machine:
         """What vmstat counts since boot: thp_split_pmd, thp_deferred_split_page, pswpin, …"""
         self.cost: Counter[str] = Counter()
         """Counter updates since boot: page_updates, locked_updates, atomic_updates."""
-        self.lazyfree: list[FolioRun] = []
-        """Small folios waiting in the per-CPU batch for MADV_FREE to take effect."""
+        self.lazyfree: list[tuple[int, int]] = []
+        """(page frame, pages) of small folios waiting in the per-CPU batch for MADV_FREE to take effect."""
 
     def stat(self, memcg: str, key: str, pages: int) -> None:
         """Change a statistic of a control group by so many pages."""
@@ -244,24 +244,24 @@ class Machine:
         if run.folio.large:
             self._lazyfree(run)
             return
-        self.lazyfree.append(run)
-        waiting = sum(r.count for r in self.lazyfree)
+        self.lazyfree.append((run.start, run.n))
+        waiting = sum(n for _, n in self.lazyfree)
         self._flush_lazyfree(waiting - waiting % LRU_BATCH)
 
     def lru_add_drain(self) -> None:
         """Unmapping empties the per-CPU batches."""
-        self._flush_lazyfree(sum(run.count for run in self.lazyfree))
+        self._flush_lazyfree(sum(n for _, n in self.lazyfree))
 
     def _flush_lazyfree(self, count: int) -> None:
         while count:
-            run = self.lazyfree.pop(0)
-            if run.count > count:
-                self.memory.cut(run.start + count)
-                rest = self.memory.folios.at(run.start + count)
-                assert rest is not None
-                self.lazyfree.insert(0, rest)
-            count -= run.count
-            if self.memory.folios.at(run.start) is run:
+            start, n = self.lazyfree.pop(0)
+            if n > count:
+                self.lazyfree.insert(0, (start + count, n - count))
+                n = count
+            count -= n
+            self.memory.cut(start)
+            self.memory.cut(start + n)
+            for run in self.memory.folios.over(start, start + n):
                 self.memory.touched.add(run)
                 self._lazyfree(run)
 
