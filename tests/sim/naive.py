@@ -98,14 +98,20 @@ def portraits(machine: Machine) -> dict[FolioRun, object]:
 
 
 def _joined(mapped: list[Mapped]) -> tuple[Mapped, ...]:
-    """Sorted, with adjacent stretches of one mm as one: permissions may part them, mapping does not."""
+    """The same mappings however they are cut: for each mm and level, the stretches mapped once more."""
+    steps: dict[tuple[int, int], Counter[int]] = {}
+    for mm_id, level, page, n in mapped:
+        steps.setdefault((mm_id, level), Counter()).update({page: 1})
+        steps[mm_id, level].subtract({page + n: 1})
     out: list[Mapped] = []
-    for mm_id, level, page, n in sorted(mapped):
-        if out and out[-1][:2] == (mm_id, level) and out[-1][2] + out[-1][3] == page:
-            out[-1] = (mm_id, level, out[-1][2], out[-1][3] + n)
-        else:
-            out.append((mm_id, level, page, n))
-    return tuple(out)
+    for (mm_id, level), changes in sorted(steps.items()):
+        begun: list[int] = []
+        for page in sorted(changes):
+            begun += [page] * changes[page]
+            for _ in range(-changes[page]):
+                start = begun.pop()
+                out.append((mm_id, level, start, page - start))
+    return tuple(sorted(out))
 
 
 def pages_mapped(run: FolioRun, pattern: tuple[Mapped, ...], *, ptes_only: bool = False) -> list[int]:

@@ -123,7 +123,8 @@ class Machine:
         a page table; look-alike folios that lie differently in their page tables must part here.
         """
         size = piece.run.folio.nr_pages
-        if level == PTE_ORDER and piece.count > 1 and piece.nr > 1 and vpn % min(size, PTRS_PER_TABLE):
+        parting = level == PTE_ORDER and batch > 1 and piece.count > 1 and piece.nr > 1
+        if parting and vpn % min(size, PTRS_PER_TABLE):
             for i in range(piece.count):
                 for single in list(self.memory.pieces(piece.pfn + i * size, size, cut=True)):
                     yield from self._batches(single, vpn + i * size, level, batch)

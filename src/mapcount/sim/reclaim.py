@@ -33,7 +33,7 @@ def swap_out(m: Machine, run: FolioRun) -> bool:
         mm.table.remove(entry.start, entry.end)
         if to_swap:
             _leave_swap_entries(m, run, mm, entry)
-        m.unmap_entry(mm, vma, entry)
+        m.unmap_entry(mm, vma, entry, batch=1)
     for mm, _, entry in unmapped:
         mm.table.heal(entry.start, entry.end)
     if to_swap:
