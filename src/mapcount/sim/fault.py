@@ -43,7 +43,7 @@ def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
             else:
                 at = _fault_anon(m, mm, vma, at, stop, write=write)
         elif entry.swapped:
-            at = swap_in(m, mm, vma, entry, at, stop, write=write)
+            at = swap_in(m, mm, vma, at, stop, write=write)
         elif not write:
             at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=False)
         elif entry.zero:

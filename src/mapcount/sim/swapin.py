@@ -10,14 +10,17 @@ from mapcount.sim.vma import Vma
 from mapcount.tracking.flavour import PMD_ORDER
 
 
-def swap_in(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int, *, write: bool) -> int:
-    """Bring back pages from `at` on, which `entry` says are swapped out.
+def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> int:
+    """Bring back pages from `at` on, which are swapped out.
 
     A folio found in the swap cache is mapped, whole if possible; else a folio of the largest enabled
     order below the PMD's whose slots and addresses line up is read. Its page is exclusive if the swap
     entry was, or if nothing else refers to the folio. Returns how far the pages are back; `at` itself
     when they are back but must still be copied for the write.
     """
+    mm.table.isolate(vma.start, vma.end)  # a folio does not reach over the VMA's ends, nor may the entry
+    entry = mm.table.at(at)
+    assert entry is not None
     slot = entry.target_of(at)
     (held,) = list(m.swap.over(slot, 1))
     if held.pfn is None:
