@@ -180,7 +180,7 @@ def test_pageout_by_one_mistaken_for_shared(flavour: Flavour) -> None:
 
 @BEFORE_6_15
 def test_pageout_of_what_is_mistaken_for_exclusive(flavour: Flavour) -> None:
-    """Before 6.15 a folio was paged out under a sharer of other than the first page: the guess was exclusive."""
+    """Before 6.15 a folio was paged out under a sharer of any but the first page: the guess said so."""
     k = written(flavour, 16, 4)
     k.fork("C")
     k.do("munmap", "C", "h", 0, 8)

@@ -1,0 +1,1 @@
+"""The running kernel, read and never written: who maps which pages, and what the kernel counts about them."""
