@@ -1,1 +1,1 @@
-"""What one machine's memory would look like to user space under each kernel, and where its kernel is mistaken."""
+"""What user space would see of one machine's memory under each kernel, and where its kernel is mistaken."""

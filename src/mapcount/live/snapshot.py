@@ -187,7 +187,7 @@ class Unreadable(Exception):
 
 
 class CannotHere(Exception):
-    """This machine cannot do it (exit code 3); the message says why and what would make it possible."""
+    """What was asked is impossible on this machine (exit code 3); says why, and what would change that."""
 
 
 @dataclass(frozen=True, slots=True)
