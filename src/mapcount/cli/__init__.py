@@ -9,9 +9,9 @@ import click
 
 COMMANDS = {
     "run": "Run scenarios on kernels side by side: estimate against truth, /proc, cost.",
-    "audit": "Ask a machine: Pss, Uss and statistics now and under each kernel; huge pages mistaken for shared.",
+    "audit": "Ask a machine: Pss, Uss and statistics now and under each kernel; mistakes.",
     "capture": "Write down what audit needs to know of a machine.",
-    "conform": "Act scenarios out with real processes, and compare the kernel's answers with the simulated ones.",
+    "conform": "Act scenarios out with real processes; is the kernel as simulated?",
     "bench": "Measure what fork, munmap and copy-on-write cost on this kernel.",
     "layout": "Draw struct folio before and after owner tracking.",
 }
