@@ -109,6 +109,15 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """By what processes are selected: all of it is read without looking at their memory."""
+
+    pid: int
+    comm: str
+    cgroup: str
+
+
+@dataclass(frozen=True, slots=True)
 class Runs:
     """Columns, one row per run, by address. What a run's pages have in common stands here once."""
 
@@ -217,6 +226,9 @@ class Source(Protocol):
 
     def pids(self) -> Sequence[int]:
         """Every process that has an address space: kernel threads and zombies do not."""
+
+    def identity(self, pid: int) -> Identity:
+        """A process's name and control group alone, which costs little. Raises Unreadable."""
 
     def process(self, pid: int) -> Process:
         """A process and its regions, read now. Raises Unreadable."""
