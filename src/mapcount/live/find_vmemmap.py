@@ -56,7 +56,7 @@ def find_vmemmap(memory: KernelMemory, btf: Btf) -> Vmemmap:
 
 
 def _from_file_page(memory: KernelMemory, btf: Btf) -> Iterator[int]:
-    """From a file of our own: this thread's open files lead to its page, and pagemap tells that page's frame."""
+    """From a file of our own: this thread's open files lead to its page, and pagemap tells the frame."""
     task = memory.current_task()
     if task is None:
         return

@@ -97,7 +97,7 @@ def running_flavour(btf: Btf | None, config: Mapping[str, str] | None) -> Flavou
 
 
 def pages_are_counted() -> bool | None:
-    """Does the running kernel count the mappings of single pages of large folios? None if that cannot be tried.
+    """Does the running kernel count the mappings of single pages of large folios? None: cannot be tried.
 
     The try: one half of a huge page of our own is unmapped. With per-page counts /proc/kpagecount then says 0
     for a page of that half; without, it says the folio's average, which is at least 1.
