@@ -1,0 +1,110 @@
+"""What the kernel counts about the large folios of a block: from struct folio, else page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+
+from mapcount.live.frames import FrameFiles, Stretches
+from mapcount.live.pieces import LargeFolios
+from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool, Folios, Kind, Runs
+from mapcount.live.struct_folio import FolioCounters, FolioReader
+from mapcount.tracking.flavour import Flavour
+
+FRAMES_AT_ONCE = 1 << 16
+"""How many pages of folios are asked about together: bounds the memory that takes."""
+
+
+class FolioRows:
+    """Makes `Folios`. `folios` is None where struct folio is not readable."""
+
+    def __init__(self, flavour: Flavour, files: FrameFiles, folios: FolioReader | None) -> None:
+        self._page_mapcounts = flavour.page_mapcounts
+        self._counts, self._cgroups, self._folios = files.counts, files.cgroups, folios
+
+    def of(self, runs: Runs, large: LargeFolios) -> Folios:
+        """The large folios that `runs` map; `large` may hold more."""
+        counted = (runs.order > 0) & (runs.kind != Kind.ZERO) & (runs.kind != Kind.OTHER)
+        used = np.zeros(len(large.head), np.bool_)
+        used[np.searchsorted(large.head, runs.folio[counted])] = True
+        head, order, kind = large.head[used], large.order[used], large.kind[used]
+        c = FolioCounters(**{f.name: getattr(large.counters, f.name)[used] for f in fields(FolioCounters)})
+        nr = np.int64(1) << order.astype(np.int64)
+        total = sum_mapcount(c, nr)
+        exclusive = self._exclusive(head, order, (c.shared == 1) & (c.anon == 1) & (total <= nr))
+        if self._page_mapcounts:
+            mapped = mapped_pages(c, nr)
+            missing = np.flatnonzero((mapped == UNKNOWN) | (total == UNKNOWN))
+            mapped[missing], total[missing] = self._by_page(head[missing], nr[missing])
+        else:
+            mapped = total = np.full(len(head), UNKNOWN, np.int64)
+        return Folios(
+            folio=head,
+            order=order,
+            kind=kind,
+            mapped_pages=mapped.astype(np.int32),
+            sum_mapcount=total,
+            cgroup=self._cgroup(head, (mapped != UNKNOWN) & (mapped < nr)),
+            refcount=c.refcount,
+            large_mapcount=c.large_mapcount,
+            entire_mapcount=c.entire_mapcount,
+            pincount=c.pincount,
+            shared=c.shared,
+            mm_id=c.mm_id,
+            mm_id_mapcount=c.mm_id_mapcount,
+            anon_exclusive=exclusive,
+        )
+
+    def _exclusive(self, head: U64, order: I8, wanted: Bool) -> I32:
+        """How many pages are marked anon exclusive, where that matters: it costs a look at every page.
+
+        It matters where a folio is mistaken for shared. A folio whose pages are mapped more often than
+        it has pages is shared indeed, since one address space maps an anonymous page only once.
+        """
+        found = np.full(len(head), UNKNOWN, np.int32)
+        if self._folios and wanted.any():
+            found[wanted] = self._folios.anon_exclusive(head[wanted], order[wanted])
+        return found
+
+    def _by_page(self, head: U64, nr: I64) -> tuple[I64, I64]:
+        """How many pages anybody maps, and how often all of them are mapped, from kpagecount."""
+        mapped, total = np.empty(len(head), np.int64), np.empty(len(head), np.int64)
+        for some in _portions(nr):
+            stretches = Stretches.covering(head[some].astype(np.int64), nr[some])
+            at = stretches.places(head[some].astype(np.int64))
+            counts = self._counts.read(stretches).astype(np.int64)
+            upto = np.append(0, np.cumsum(counts)), np.append(0, np.cumsum(counts > 0))
+            total[some], mapped[some] = (sums[at + nr[some]] - sums[at] for sums in upto)
+        return mapped, total
+
+    def _cgroup(self, head: U64, wanted: Bool) -> U64:
+        """The control groups of folios of which a part is mapped: theirs are the statistics that change."""
+        inode = np.zeros(len(head), np.uint64)
+        if self._cgroups and wanted.any():
+            inode[wanted] = self._cgroups.of(head[wanted])
+        return inode
+
+
+def sum_mapcount(c: FolioCounters, nr: I64) -> I64:
+    """How often all pages of each folio are mapped: a PTE maps one, a PMD all of them."""
+    known = (c.large_mapcount != UNKNOWN) & (c.entire_mapcount != UNKNOWN)
+    by_pte = c.large_mapcount.astype(np.int64) - c.entire_mapcount
+    return np.where(known, by_pte.clip(0) + nr * c.entire_mapcount, UNKNOWN)
+
+
+def mapped_pages(c: FolioCounters, nr: I64) -> I64:
+    """How many pages of each folio anybody maps, on kernels that count pages."""
+    known = (c.nr_pages_mapped != UNKNOWN) & (c.entire_mapcount != UNKNOWN)
+    return np.where(known, np.where(c.entire_mapcount > 0, nr, c.nr_pages_mapped.astype(np.int64)), UNKNOWN)
+
+
+def _portions(nr: I64) -> Iterator[slice]:
+    """Consecutive folios whose pages together are about FRAMES_AT_ONCE; at least one."""
+    ends, start = np.cumsum(nr), 0
+    while start < len(nr):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + FRAMES_AT_ONCE, side="right")))
+        yield slice(start, stop)
+        start = stop
