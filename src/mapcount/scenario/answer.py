@@ -7,7 +7,7 @@ it as the recorder did, and answers every field that the recorder wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapcount.sim import proc
@@ -155,3 +155,16 @@ def _runs(runs: list[tuple[int, Any]]) -> dict[str, Any]:
         else:
             joined.append((n, value))
     return {"hist": hist, "rle": " ".join(f"{n}*{value}" for n, value in joined)}
+
+
+def fields(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every field that is compared; histograms only repeat the run-length text."""
+    for part in ("folio", "charged_pages", "events"):
+        for name, value in answer[part].items():
+            yield f"{part}.{name}", value.get("rle") if isinstance(value, dict) else value
+    yield "actors", [actor["name"] for actor in answer["actors"]]
+    for actor in answer["actors"]:
+        yield f"{actor['name']}.vmas", actor.get("vmas")
+        for part in ("smaps", "pm"):
+            for name, value in actor[part].items():
+                yield f"{actor['name']}.{part}.{name}", value

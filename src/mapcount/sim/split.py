@@ -20,10 +20,12 @@ def _take_mappings(m: Machine, run: FolioRun) -> list[Mapped]:
     """Replace every mapping by a migration entry, in rmap order, and hold the folios meanwhile.
 
     PTEs go one by one, so a folio that PTEs map is for a moment partially mapped, and counted as such.
+    A dirty entry leaves its mark on the folio.
     """
     run.folio.refcount += 1
     mapped = rmap_walk(run)
     for mm, vma, entry in mapped:
+        run.dirty |= entry.dirty
         mm.table.remove(entry.start, entry.end)
         m.unmap_entry(mm, vma, entry, batch=1)
     return mapped
@@ -77,7 +79,6 @@ def split_folios(m: Machine, run: FolioRun) -> bool:
             m.events["thp_split_pmd"] += entry.n >> PMD_ORDER
             for piece in m.memory.pieces(entry.target, entry.n) if run.anon else ():
                 m.mark_exclusive(piece, 0, run.anon_exclusive[piece.page])
-            run.dirty |= entry.dirty
             entry.level = PTE_ORDER
     m.memory.free_as_small(run)
     for start, n in _uniform(run, mapped):
