@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 
@@ -24,8 +25,8 @@ __all__ = ["VMLINUX", "Btf", "BtfError", "Member", "Struct"]
 VMLINUX = "/sys/kernel/btf/vmlinux"
 """The running kernel's types."""
 
-MOST_MEMBERS = 100_000
-"""Members of one structure with everything in it; the kernel's largest have some hundreds."""
+MOST_MEMBERS = 10_000
+"""Members of one structure and of all anonymous ones in it; the kernel's largest have some hundreds."""
 DEEPEST = 64
 """How far types may refer to types before it must be a circle."""
 
@@ -88,12 +89,14 @@ class Struct:
     def dtype(self, names: Collection[str], size: int) -> np.dtype[np.void]:
         """These members where they are in the first `size` bytes, to look at raw bytes with numpy.
 
-        Raises BtfError for a member that does not exist, or that is no number (or array of numbers).
+        Raises BtfError for a member that does not exist, is no number (or array of numbers) or lies behind.
         """
         fields = [self[name] for name in names]
         for field in fields:
             if field.size not in (1, 2, 4, 8) or field.bits:
                 raise BtfError(f"{self.source}: {field.name} of struct {self.name} is no plain number")
+            if field.end > size:
+                raise BtfError(f"{self.source}: {field.name} of struct {self.name} is behind byte {size}")
         formats = [
             (f"<{'i' if f.signed else 'u'}{f.size}", () if f.count == 1 else (f.count,)) for f in fields
         ]
@@ -139,9 +142,7 @@ class Btf:
         if found is None:
             raise BtfError(f"{self.source}: has no struct {name}")
         members: dict[str, Member] = {}
-        for seen, member in enumerate(self._members(found, 0, 0)):
-            if seen >= MOST_MEMBERS:
-                raise self._records.corrupt(found.number, f"has more than {MOST_MEMBERS} members")
+        for member in self._members(found, 0, 0, count()):
             if member.end > found.size_or_type:
                 raise self._records.corrupt(found.number, f"ends before its member {member.name!r}")
             members.setdefault(member.name, member)
@@ -163,11 +164,15 @@ class Btf:
             values[self._records.name(name_at, found.number)] = value - (1 << bits) if negative else value
         return values
 
-    def _members(self, around: Record, base: int, depth: int) -> Iterator[Member]:
-        """The members of a structure that starts `base` bits into the one asked for."""
+    def _members(self, around: Record, base: int, depth: int, seen: Iterator[int]) -> Iterator[Member]:
+        """The members of a structure that starts `base` bits into the one asked for; `seen` counts them."""
         if depth > DEEPEST:
             raise self._records.corrupt(around.number, "is inside itself")
         for name_at, inner, position in around.rest:
+            if next(seen) >= MOST_MEMBERS:
+                raise self._records.corrupt(
+                    around.number, f"has, all in all, more than {MOST_MEMBERS} members"
+                )
             bits = position >> 24 if around.flag else 0
             offset = base + (position & 0xFFFFFF if around.flag else position)
             name = self._records.name(name_at, around.number)
@@ -176,7 +181,7 @@ class Btf:
             elif not bits:
                 found = self._behind_aliases(inner)
                 if found.kind in _COMPOSITE:
-                    yield from self._members(found, offset, depth + 1)
+                    yield from self._members(found, offset, depth + 1, seen)
 
     def _behind_aliases(self, number: int) -> Record:
         """The type behind typedefs and qualifiers."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapcount.live.btf import Btf, BtfError, Struct
+from mapcount.live.kernel_memory import MOST_BYTES
 from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool
 from mapcount.tracking.folio import ENTIRELY_MAPPED
 
@@ -95,14 +96,17 @@ class FolioLayout:
         layout = cls(btf.struct("folio"), btf.struct("page").size, btf.enumerators("pageflags"), types)
         if "PG_head" not in layout.flags:
             raise BtfError(f"{btf.source}: enum pageflags has no PG_head")
-        _ = layout.dtype
+        for name in layout.dtype.names or ():
+            expected = 2 if name in PAIRS else 1
+            if layout.folio[name].count != expected:
+                raise BtfError(f"{btf.source}: {name} of struct folio is not {expected} number(s)")
         return layout
 
     @cached_property
     def dtype(self) -> np.dtype[np.void]:
         """The fields that are read, at their places in the first bytes of a folio."""
         names = [*NEEDED, *(name for name in (*COUNTERS, *NR_PAGES) if name in self.folio)]
-        size = max(self.folio[name].end for name in names)
+        size = min(max(self.folio[name].end for name in names), MOST_BYTES)
         return self.folio.dtype(names, max(-(-size // 8) * 8, self.sizeof_page))
 
     def flag(self, words: U64, name: str) -> I64:
@@ -167,4 +171,4 @@ class FolioLayout:
         """1 where the page's type is hugetlb's."""
         if "PGTY_hugetlb" not in self.types:
             return np.full(len(rows), UNKNOWN, np.int64)
-        return (rows["_mapcount"] >> TYPE_BITS & 0xFF == self.types["PGTY_hugetlb"]).astype(np.int64)
+        return np.asarray(rows["_mapcount"] >> TYPE_BITS & 0xFF == self.types["PGTY_hugetlb"], np.int64)

@@ -13,9 +13,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mapcount.live.btf import Btf
-from mapcount.live.kernel_memory import KernelMemory
+from mapcount.live.btf import Btf, BtfError
+from mapcount.live.kernel_memory import MOST_BYTES, KernelMemory
 from mapcount.live.snapshot import U64, Bool
+
+SMALLEST_PAGE = 32
+"""Bytes of a `struct page` on 32-bit machines; larger elsewhere."""
 
 _TAIL = np.uint64(1)
 _LARGEST_SPAN = np.uint64(1 << 40)
@@ -34,8 +37,11 @@ class Vmemmap:
 
     @cached_property
     def sizeof_page(self) -> int:
-        """Bytes of one `struct page`."""
-        return self.btf.struct("page").size
+        """Bytes of one `struct page`. Raises BtfError if that cannot be."""
+        size = self.btf.struct("page").size
+        if not SMALLEST_PAGE <= size <= MOST_BYTES:
+            raise BtfError(f"{self.btf.source}: struct page has {size} bytes")
+        return size
 
     def addresses(self, frames: U64) -> U64:
         """Where the `struct page` of each frame is."""
