@@ -1,0 +1,163 @@
+"""Write down what audit needs to know of a machine, process by process, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mapcount.live.capture_directory import new_directory
+from mapcount.live.capture_format import (
+    BLOCKS,
+    PART_ROWS,
+    PROCESSES,
+    TABLES,
+    cgroups_frame,
+    folios_frame,
+    regions_frame,
+    runs_frame,
+    storable,
+)
+from mapcount.live.capture_meta import Meta, is_capture, write_meta
+from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
+from mapcount.live.capture_tables import TableWriter
+from mapcount.live.selection import Selection, select
+from mapcount.live.snapshot import Machine, Process, Source, Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    """What is replaced by running numbers. Unless said: frame numbers and addresses, but no names."""
+
+    places: bool = True
+    names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a capture holds: rows by table, and who could not be read."""
+
+    path: Path
+    rows: dict[str, int]
+    bytes: int
+    unreadable: tuple[Unreadable, ...]
+    machine: Machine
+
+
+def write_capture(
+    source: Source,
+    selection: Selection,
+    target: Path,
+    *,
+    hiding: Hiding = Hiding(),
+    force: bool = False,
+    part_rows: int = PART_ROWS,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Written:
+    """Write the processes of `source` that were asked for to a new directory `target`.
+
+    `force` replaces a capture, and nothing else. `progress` hears how many processes are done, of how many.
+    Raises FileExistsError if there is something at `target`, LookupError if nothing was selected, and
+    OSError; then nothing was written, and what was there is still there.
+    """
+    _refuse_to_overwrite(target, force=force)
+    selected = select(source, selection)
+    if not selected.pids and not selected.unreadable:
+        raise LookupError("no process was selected")
+    unreadable = list(selected.unreadable)
+    with new_directory(target) as folder:
+        writer = _Writer(folder, source, hiding, part_rows)
+        for done, pid in enumerate(selected.pids):
+            progress(done, len(selected.pids))
+            try:
+                writer.add(source.process(pid))
+            except Unreadable as reason:
+                unreadable.append(reason)
+        writer.close()
+        progress(len(selected.pids), len(selected.pids))
+        size = write_meta(folder, writer.meta(unreadable, everything=selection == Selection()))
+    return Written(
+        target,
+        {name: table.rows for name, table in writer.tables.items()},
+        size + sum(part.bytes for table in writer.tables.values() for part in table.parts),
+        tuple(unreadable),
+        source.machine,
+    )
+
+
+class _Writer:
+    """The tables of one capture, and what hides in them."""
+
+    def __init__(self, folder: Path, source: Source, hiding: Hiding, part_rows: int) -> None:
+        self.tables = {name: TableWriter(folder, table, part_rows) for name, table in TABLES.items()}
+        self._folder, self._source, self._hiding, self._part_rows = folder, source, hiding, part_rows
+        self._numbers, self._hidden = FolioNumbers(), Hidden()
+
+    def add(self, process: Process) -> None:
+        """A process with everything that it maps, or nothing of it. Raises Unreadable, OSError."""
+        before = {name: table.rows for name, table in self.tables.items()}
+        try:
+            nr_blocks = self._add_blocks(process)
+        except Unreadable:
+            for name, rows in before.items():
+                self.tables[name].cut(rows)
+            raise
+        shown = self._hidden.process(process) if self._hiding.names else process
+        regions = shown.regions
+        if self._hiding.places:
+            regions = renumbered_regions(regions, self._source.machine.pmd_order)
+        self.tables["regions"].append(regions_frame(process.pid, regions))
+        row = {
+            "pid": [process.pid],
+            "comm": [storable(shown.comm)],
+            "cgroup": [storable(shown.cgroup)],
+            "sharing": [list(process.sharing)],
+            "regions": [len(regions)],
+            "blocks": [nr_blocks],
+        }
+        self.tables["processes"].append(PROCESSES.frame(row))
+
+    def _add_blocks(self, process: Process) -> int:
+        nr_blocks = 0
+        for block in self._source.blocks(process):
+            shown = renumbered_block(block, self._numbers) if self._hiding.places else block
+            row = {"pid": [process.pid], "runs": [len(shown.runs)], "folios": [len(shown.folios)]}
+            self.tables["blocks"].append(BLOCKS.frame(row))
+            self.tables["runs"].append(runs_frame(process.pid, shown.runs))
+            self.tables["folios"].append(folios_frame(process.pid, shown.folios))
+            nr_blocks += 1
+        return nr_blocks
+
+    def close(self) -> None:
+        """The control groups, and what is left of every table. Raises OSError."""
+        stats = self._source.memory_stats()
+        if self._hiding.names:
+            stats = [self._hidden.memory_stat(stat) for stat in stats]
+        self.tables["cgroups"].append(cgroups_frame(stats))
+        for table in self.tables.values():
+            table.close()
+
+    def meta(self, unreadable: Sequence[Unreadable], *, everything: bool) -> Meta:
+        """What `meta.json` has to say."""
+        if self._hiding.names:
+            unreadable = [Unreadable(u.pid, self._hidden.comm(u.comm), u.reason) for u in unreadable]
+        return Meta(
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            everything=everything,
+            raw=not self._hiding.places,
+            anonymised=self._hiding.names,
+            machine=self._source.machine,
+            unreadable=tuple(unreadable),
+            part_rows=self._part_rows,
+            parts={name: tuple(table.parts) for name, table in self.tables.items()},
+        )
+
+
+def _refuse_to_overwrite(target: Path, *, force: bool) -> None:
+    """Raise FileExistsError unless nothing is at `target`, or a capture that may be replaced."""
+    if target.is_symlink() or target.exists():
+        if not force:
+            raise FileExistsError(f"{target}: exists already; --force replaces a capture")
+        if not is_capture(target):
+            raise FileExistsError(f"{target}: is no capture, and --force replaces nothing else")
