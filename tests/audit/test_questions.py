@@ -13,7 +13,6 @@ from mapcount.audit.questions import (
     folio_average_page_mapcount,
     folio_certainly_partially_mapped,
     folio_likely_mapped_shared,
-    folio_nr_pages,
     folio_total_mapped_pages,
     page_pss,
 )
@@ -149,11 +148,6 @@ def test_pss_of_a_page() -> None:
     counts = np.array([UNKNOWN, 0, 1, 2, 3, 1000], np.int32)
     whole = 4096 << 12
     assert [whole, whole, whole, whole // 2, whole // 3, whole // 1000] == list(page_pss(counts, 4096))
-
-
-def test_claims_beyond_reason_do_not_overflow() -> None:
-    """An order that no folio has, as damaged data may claim, is cut to one that can be computed with."""
-    assert [1, 1 << 62] == list(folio_nr_pages(np.array([-5, 127], np.int8)))
 
 
 def test_v6_14_is_the_only_guess() -> None:

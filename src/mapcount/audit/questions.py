@@ -21,8 +21,8 @@ PSS_SHIFT = 12
 
 
 def folio_nr_pages(order: Ints) -> I64:
-    """Pages of folios of these orders. No folio is larger than 2^62 pages, whatever a column claims."""
-    return np.left_shift(np.int64(1), np.clip(order, 0, 62).astype(np.int64))
+    """Pages of folios of these orders."""
+    return np.left_shift(np.int64(1), order, dtype=np.int64)
 
 
 def folio_total_mapped_pages(large_mapcount: Ints, entire_mapcount: Ints, order: Ints) -> I64:
