@@ -178,6 +178,26 @@ def test_a_process_that_vanishes_is_not_there_in_part(tmp_path: Path, part_rows:
     assert expected == everything(read)
 
 
+class Restless(MemorySource):
+    """A process that maps one page more each time it is looked at, until it maps three."""
+
+    looks = 0
+
+    def blocks(self, process: Process) -> Iterator[Block]:
+        """What it maps by now."""
+        self.looks += 1
+        yield block_of([Run(page) for page in range(min(self.looks, 3))])
+
+
+@pytest.mark.parametrize(("rss", "looks"), [(4, 1), (8, 2), (12, 3), (16, 3), (0, 3)])
+def test_a_process_is_read_until_it_was_at_rest(tmp_path: Path, rss: int, looks: int) -> None:
+    """A process whose pages are not those that smaps counted is read again, three times at most."""
+    source = Restless([process(1, [region(16, smaps={"Rss": rss})])])
+    read = capture(source, tmp_path)
+    (block,) = read.blocks(read.process(1))
+    assert (looks, looks) == (source.looks, len(block.runs))
+
+
 def test_what_a_capture_is_of(tmp_path: Path) -> None:
     """A capture of some processes says that there are others; the result says what was written."""
     source = MemorySource(

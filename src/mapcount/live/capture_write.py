@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
+from mapcount.live.capture_check import check_folios, check_runs
 from mapcount.live.capture_directory import new_directory
 from mapcount.live.capture_format import (
     BLOCKS,
     PART_ROWS,
     PROCESSES,
     TABLES,
+    CaptureError,
     cgroups_frame,
     folios_frame,
     regions_frame,
@@ -23,7 +27,10 @@ from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
 from mapcount.live.selection import Selection, select
-from mapcount.live.snapshot import Machine, Process, Source, Unreadable
+from mapcount.live.snapshot import COUNTED, Machine, Process, Source, Unreadable
+
+TRIES = 3
+"""How often a process is read until it was at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def write_capture(
         for done, pid in enumerate(selected.pids):
             progress(done, len(selected.pids))
             try:
-                writer.add(source.process(pid))
+                writer.add(pid)
             except Unreadable as reason:
                 unreadable.append(reason)
         writer.close()
@@ -94,20 +101,42 @@ class _Writer:
         self._folder, self._source, self._hiding, self._part_rows = folder, source, hiding, part_rows
         self._numbers, self._hidden = FolioNumbers(), Hidden()
 
-    def add(self, process: Process) -> None:
-        """A process with everything that it maps, or nothing of it. Raises Unreadable, OSError."""
+    def add(self, pid: int) -> None:
+        """A process with everything that it maps, or nothing of it. Raises Unreadable, OSError.
+
+        A process that was not at rest, so that its pages are not those that smaps counted, is read again.
+        """
         before = {name: table.rows for name, table in self.tables.items()}
-        try:
-            nr_blocks = self._add_blocks(process)
-        except Unreadable:
-            for name, rows in before.items():
-                self.tables[name].cut(rows)
-            raise
+        for tries_left in reversed(range(TRIES)):
+            try:
+                process = self._source.process(pid)
+                pages = self._add_blocks(process)
+                if not tries_left or self._at_rest(process, pages):
+                    self._add_process(process, self.tables["blocks"].rows - before["blocks"])
+                    return
+            except CaptureError:
+                if not tries_left:
+                    self._take_back(before)
+                    raise Unreadable(pid, process.comm, "it changed too much while being read") from None
+            except Unreadable:
+                self._take_back(before)
+                raise
+            self._take_back(before)
+
+    def _at_rest(self, process: Process, pages: int) -> bool:
+        """Are these the pages that smaps counted? Without frames nobody knows."""
+        machine = self._source.machine
+        return not machine.frames or pages * machine.page_size == process.total("Rss") << 10
+
+    def _take_back(self, rows: Mapping[str, int]) -> None:
+        for name, table in self.tables.items():
+            table.cut(rows[name])
+
+    def _add_process(self, process: Process, nr_blocks: int) -> None:
         shown = self._hidden.process(process) if self._hiding.names else process
         regions = shown.regions
         if self._hiding.places:
             regions = renumbered_regions(regions, self._source.machine.pmd_order)
-        self.tables["regions"].append(regions_frame(process.pid, regions))
         row = {
             "pid": [process.pid],
             "comm": [storable(shown.comm)],
@@ -117,17 +146,22 @@ class _Writer:
             "blocks": [nr_blocks],
         }
         self.tables["processes"].append(PROCESSES.frame(row))
+        self.tables["regions"].append(regions_frame(process.pid, regions))
 
     def _add_blocks(self, process: Process) -> int:
-        nr_blocks = 0
+        """What it maps; how many of its pages smaps should count. CaptureError: it does not hang together."""
+        looked_into = np.array(["pf" not in region.flags for region in process.regions], np.bool_)
+        pages = 0
         for block in self._source.blocks(process):
             shown = renumbered_block(block, self._numbers) if self._hiding.places else block
+            check_folios(str, shown.folios)
+            check_runs(str, shown.runs, process.regions, shown.folios)
             row = {"pid": [process.pid], "runs": [len(shown.runs)], "folios": [len(shown.folios)]}
             self.tables["blocks"].append(BLOCKS.frame(row))
             self.tables["runs"].append(runs_frame(process.pid, shown.runs))
             self.tables["folios"].append(folios_frame(process.pid, shown.folios))
-            nr_blocks += 1
-        return nr_blocks
+            pages += int(shown.runs.nr[COUNTED[shown.runs.kind] & looked_into[shown.runs.region]].sum())
+        return pages
 
     def close(self) -> None:
         """The control groups, and what is left of every table. Raises OSError."""

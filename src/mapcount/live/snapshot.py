@@ -43,6 +43,10 @@ class Kind(IntEnum):
     """No struct page, device memory, hwpoison, offline: nothing the kernel counts mappings for."""
 
 
+COUNTED = np.isin(np.arange(len(Kind)), (Kind.ANON, Kind.FILE, Kind.SHMEM, Kind.KSM))
+"""By `Kind`: is such a page in Rss, Pss and Uss? hugetlb has fields of its own, zero pages have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The kernel that answered, and what of it could be read."""
