@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mapcount.live.btf import Btf
-from mapcount.live.struct_folio import FolioReader
+from mapcount.live.struct_folio import FolioCounters, FolioReader
 from mapcount.tracking.flavour import Flavour
 from mapcount.tracking.folio import ENTIRELY_MAPPED, Folio
 from mapcount.tracking.layouts import Layout, Source, layout_of
@@ -20,9 +20,14 @@ def folio_of(reader: FolioReader, head: int) -> Folio | None:
     What this kernel does not have is 0, as in a simulated folio.
     """
     columns = reader.counters(np.array([head], np.uint64))
-    if not columns.ok[0]:
+    return folio_in(reader, columns, 0, head)
+
+
+def folio_in(reader: FolioReader, columns: FolioCounters, row: int, head: int) -> Folio | None:
+    """The same, of a folio whose counters are a row of those that were read of many."""
+    if not columns.ok[row]:
         return None
-    found = {name: getattr(columns, name)[0] for name in columns.__slots__}
+    found = {name: getattr(columns, name)[row] for name in columns.__slots__}
     folio = Folio(reader.flavour, int(found["order"]), hugetlb=found["hugetlb"] == 1)
     folio.refcount = int(found["refcount"])
     if folio.large:
@@ -32,7 +37,8 @@ def folio_of(reader: FolioReader, head: int) -> Folio | None:
         flag = ENTIRELY_MAPPED if found["entirely_mapped"] == 1 else 0
         folio.nr_pages_mapped = max(int(found["nr_pages_mapped"]), 0) + flag
     if folio.page_mapcount is not None:
-        folio.page_mapcount = _per_page(reader.page_mapcounts(head, folio.nr_pages).tolist())
+        counts = reader.page_mapcounts(head, folio.nr_pages) if folio.large else found["large_mapcount"]
+        folio.page_mapcount = _per_page(counts.reshape(-1).tolist())
     if folio.slots is not None:
         for slot in (0, 1):
             folio.slots.set(slot, int(found["mm_id"][slot]), int(found["mm_id_mapcount"][slot]))

@@ -17,7 +17,6 @@ import os
 import platform
 import struct
 from collections.abc import Sequence
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +41,12 @@ PSEUDO_MAP_VALUE = 2
 """Source of LOAD_MAP_VALUE: the constant is a map's file descriptor, and its value's address is meant."""
 
 
+TRIES = 10
+"""How often to try again what a signal got in the way of."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
 def insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
     """One instruction: `dst` and `src` are registers, `off` a jump or an offset, `imm` a constant."""
     return struct.pack("<BBhi", code, dst | src << 4, off, imm)
@@ -56,20 +61,19 @@ def _bpf(command: int, attributes: bytes, what: str) -> int:
     if number is None:
         raise BpfError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known here")
     attr = ctypes.create_string_buffer(attributes, len(attributes))
-    while True:
+    code = 0
+    for _ in range(TRIES):
         result = int(_LIBC.syscall(number, command, attr, len(attributes)))
         if result >= 0:
             return result
         code = ctypes.get_errno()
         if code not in (errno.EINTR, errno.EAGAIN):
-            raise BpfError(code, f"{what}: {os.strerror(code)}")
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
+            break
+    raise BpfError(code, f"{what}: {os.strerror(code)}")
 
 
 class SharedArray:
-    """Bytes that a program and this process both see. Close it, or use it as a context manager."""
+    """Bytes that a program and this process both see, until closed."""
 
     def __init__(self, size: int) -> None:
         """Raises BpfError."""
@@ -91,17 +95,9 @@ class SharedArray:
             with contextlib.suppress(BufferError):  # somebody still looks at it: goes when they do
                 self._memory.close()
 
-    def __enter__(self) -> SharedArray:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class Program:
-    """A loaded program. Close it, or use it as a context manager."""
+    """A loaded program, until closed."""
 
     def __init__(self, instructions: Sequence[bytes], name: str) -> None:
         """Raises BpfError. The licence is part of the program: some functions are not for all."""
@@ -133,11 +129,3 @@ class Program:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-    def __enter__(self) -> Program:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

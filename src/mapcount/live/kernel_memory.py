@@ -8,6 +8,7 @@ An address that nothing is mapped at is no error: the piece comes back marked as
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -54,6 +55,9 @@ class KernelMemory(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+
+LOCKDOWN = Path("/sys/kernel/security/lockdown")
+"""Which lockdown mode is on, in brackets."""
 
 # The array that BpfMemory and its program share, in bytes.
 _BATCH = 1024
@@ -109,17 +113,17 @@ def _copy_pieces(array_fd: int) -> list[bytes]:
 
 
 class BpfMemory:
-    """The running kernel's memory, by BPF."""
+    """The running kernel's memory, by BPF. For one thread at a time, and not for children forked from it."""
 
     def __init__(self) -> None:
         """Raises CannotHere, saying what the kernel objects to."""
         try:
-            self._array = bpf.SharedArray(_ARRAY_BYTES)
-            try:
+            with contextlib.ExitStack() as opened:
+                self._array = bpf.SharedArray(_ARRAY_BYTES)
+                opened.callback(self._array.close)
                 self._program = bpf.Program(_copy_pieces(self._array.fd), "mapcount")
-            except BaseException:
-                self._array.close()
-                raise
+                opened.callback(self._program.close)
+                self._opened = opened.pop_all()
         except OSError as error:
             raise CannotHere(_why_no_bpf(error)) from None
 
@@ -154,8 +158,7 @@ class BpfMemory:
 
     def close(self) -> None:
         """Give the program and the array back to the kernel."""
-        self._program.close()
-        self._array.close()
+        self._opened.close()
 
     def __enter__(self) -> BpfMemory:
         return self
@@ -176,7 +179,7 @@ class DrgnMemory:
             import drgn
         except ImportError:
             raise CannotHere("drgn is not installed; pip install 'mapcount[drgn]' adds it") from None
-        self._fault = drgn.FaultError
+        self._fault: type[Exception] = drgn.FaultError
         self._program = drgn.Program()
         try:
             if core is None:
@@ -184,12 +187,15 @@ class DrgnMemory:
             else:
                 self._program.set_core_dump(core)
         except (OSError, ValueError, drgn.FaultError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
             raise CannotHere(f"{what}: {reason}") from None
+        wanted = drgn.PlatformFlags.IS_64_BIT | drgn.PlatformFlags.IS_LITTLE_ENDIAN
         if not self._program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
-            raise CannotHere(f"{what}: is not a dump of a Linux kernel")
+            raise CannotHere(f"{what}: is no core dump of a Linux kernel")
+        if self._program.platform is None or self._program.platform.flags & wanted != wanted:
+            raise CannotHere(f"{what}: is not of a 64-bit little-endian machine")
         self.live = core is None
-        self.release: str = self._program["UTS_RELEASE"].string_().decode("utf-8", "backslashreplace")
+        self.release = self._text("UTS_RELEASE")
 
     def read(self, addresses: U64, size: int) -> tuple[NDArray[np.uint8], Bool]:
         """See KernelMemory.read."""
@@ -197,11 +203,9 @@ class DrgnMemory:
         found = np.zeros((len(addresses), size), np.uint8)
         ok = np.zeros(len(addresses), np.bool_)
         for i, address in enumerate(addresses.tolist()):
-            try:
+            with contextlib.suppress(self._fault):
                 found[i] = np.frombuffer(self._program.read(address, size), np.uint8)
                 ok[i] = True
-            except self._fault:
-                pass
         return found, ok
 
     def current_task(self) -> None:
@@ -209,7 +213,11 @@ class DrgnMemory:
 
     def vmcoreinfo(self) -> str:
         """See KernelMemory.vmcoreinfo."""
-        return str(self._program["VMCOREINFO"].string_().decode("ascii", "replace"))
+        return self._text("VMCOREINFO")
+
+    def _text(self, name: str) -> str:
+        """One of the texts that every dump of a kernel has."""
+        return bytes(self._program[name].string_()).decode("utf-8", "backslashreplace")
 
     def __enter__(self) -> DrgnMemory:
         return self
@@ -225,25 +233,23 @@ def _check_size(size: int) -> None:
         raise ValueError(f"a piece has 0 to {MOST_BYTES} bytes, not {size}")
 
 
-_LOCKDOWN = Path("/sys/kernel/security/lockdown")
-
-
 def _why_no_bpf(error: OSError) -> str:
     """What the kernel objects to, and what would help."""
     try:
-        locked = "[confidentiality]" in _LOCKDOWN.read_text()
+        locked = "[confidentiality]" in LOCKDOWN.read_text()
     except OSError:
         locked = False
+    machines = " or ".join(bpf.SYSCALL_NUMBERS)
     if locked:
-        return (
-            "BPF: the kernel is locked down (confidentiality), so nobody may read its memory; "
-            "booting with lockdown=integrity or less allows it"
+        help_ = (
+            "the kernel is locked down, so nobody may read its memory; lockdown=integrity or less allows it"
         )
-    if error.errno == errno.ENOSYS:
-        return f"BPF: {error.strerror}; it needs CONFIG_BPF_SYSCALL, on {' or '.join(bpf.SYSCALL_NUMBERS)}"
-    if error.errno in (errno.EPERM, errno.EACCES):
-        return (
-            f"BPF: {error.strerror}; it needs root, or CAP_BPF and CAP_PERFMON, outside of containers that "
-            "withhold them"
-        )
-    return f"BPF: {error.strerror}; it needs Linux 5.14 or later"
+    elif error.errno == errno.ENOSYS:
+        help_ = f"it needs bpf(2): CONFIG_BPF_SYSCALL, on {machines}"
+    elif error.errno in (errno.EPERM, errno.EACCES):
+        help_ = "it needs root, or CAP_BPF and CAP_PERFMON, in no container that forbids bpf(2)"
+    elif error.errno == errno.EINVAL:
+        help_ = "it needs Linux 5.14 or later"
+    else:
+        help_ = "is it short of memory?" if error.errno == errno.ENOMEM else "that was not expected"
+    return f"BPF: {error.strerror}; {help_}"
