@@ -107,7 +107,7 @@ class Session:
     """Settings that may be changed until the block of `thp_settings` ends."""
 
     def __init__(self, root: Path, lock: IO[str] | None) -> None:
-        self._root, self._lock = root, lock
+        self.root, self._lock = root, lock
         self._guard: subprocess.Popen[bytes] | None = None
         self._before: dict[Path, str] = {}
         self._min_free = _min_free()
@@ -125,9 +125,9 @@ class Session:
 
     def write(self, wanted: Mapping[Path, str]) -> None:
         """Write settings below the root. Raises CannotHere if that fails; some may be written then."""
-        outside = [path for path in wanted if self._root not in path.parents]
+        outside = [path for path in wanted if self.root not in path.parents]
         if outside:
-            raise ValueError(f"{outside[0]} is not below {self._root}")
+            raise ValueError(f"{outside[0]} is not below {self.root}")
         wanted = {path: value for path, value in wanted.items() if _now(path) != value}
         if not wanted:
             return
@@ -140,9 +140,9 @@ class Session:
     def set_only(self, sizes: Collection[int], memory: Memory = "anon") -> None:
         """Let advised memory use folios of these sizes (KiB) and no others; with none: small folios only.
 
-        Writes only what differs, so going back and forth costs microseconds.
+        Writes only what differs; a write takes the kernel about a millisecond.
         """
-        thp = read_thp(self._root)
+        thp = read_thp(self.root)
         have = thp.anon if memory == "anon" else thp.shmem
         missing = sorted(set(sizes) - set(have))
         if missing:
