@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 import numpy as np
 
+from mapcount.live.folio_counts import LargeFolios, mapped_pages, sum_mapcount
 from mapcount.live.frames import FrameFiles, Stretches
-from mapcount.live.pieces import LargeFolios
 from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool, Folios, Kind, Runs
-from mapcount.live.struct_folio import FolioCounters, FolioReader
+from mapcount.live.struct_folio import FolioReader
 from mapcount.tracking.flavour import Flavour
 
 FRAMES_AT_ONCE = 1 << 16
@@ -29,8 +28,8 @@ class FolioRows:
         counted = (runs.order > 0) & (runs.kind != Kind.ZERO) & (runs.kind != Kind.OTHER)
         used = np.zeros(len(large.head), np.bool_)
         used[np.searchsorted(large.head, runs.folio[counted])] = True
-        head, order, kind = large.head[used], large.order[used], large.kind[used]
-        c = FolioCounters(**{f.name: getattr(large.counters, f.name)[used] for f in fields(FolioCounters)})
+        large = large.select(used)
+        head, order, c = large.head, large.order, large.counters
         nr = np.int64(1) << order.astype(np.int64)
         total = sum_mapcount(c, nr)
         exclusive = self._exclusive(head, order, (c.shared == 1) & (c.anon == 1) & (total <= nr))
@@ -43,7 +42,7 @@ class FolioRows:
         return Folios(
             folio=head,
             order=order,
-            kind=kind,
+            kind=large.kind,
             mapped_pages=mapped.astype(np.int32),
             sum_mapcount=total,
             cgroup=self._cgroup(head, (mapped != UNKNOWN) & (mapped < nr)),
@@ -73,7 +72,7 @@ class FolioRows:
         mapped, total = np.empty(len(head), np.int64), np.empty(len(head), np.int64)
         for some in _portions(nr):
             stretches = Stretches.covering(head[some].astype(np.int64), nr[some])
-            at = stretches.places(head[some].astype(np.int64))
+            at = stretches.place
             counts = self._counts.read(stretches).astype(np.int64)
             upto = np.append(0, np.cumsum(counts)), np.append(0, np.cumsum(counts > 0))
             total[some], mapped[some] = (sums[at + nr[some]] - sums[at] for sums in upto)
@@ -85,19 +84,6 @@ class FolioRows:
         if self._cgroups and wanted.any():
             inode[wanted] = self._cgroups.of(head[wanted])
         return inode
-
-
-def sum_mapcount(c: FolioCounters, nr: I64) -> I64:
-    """How often all pages of each folio are mapped: a PTE maps one, a PMD all of them."""
-    known = (c.large_mapcount != UNKNOWN) & (c.entire_mapcount != UNKNOWN)
-    by_pte = c.large_mapcount.astype(np.int64) - c.entire_mapcount
-    return np.where(known, by_pte.clip(0) + nr * c.entire_mapcount, UNKNOWN)
-
-
-def mapped_pages(c: FolioCounters, nr: I64) -> I64:
-    """How many pages of each folio anybody maps, on kernels that count pages."""
-    known = (c.nr_pages_mapped != UNKNOWN) & (c.entire_mapcount != UNKNOWN)
-    return np.where(known, np.where(c.entire_mapcount > 0, nr, c.nr_pages_mapped.astype(np.int64)), UNKNOWN)
 
 
 def _portions(nr: I64) -> Iterator[slice]:

@@ -7,6 +7,7 @@ that is shorter than another call would take.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -42,39 +43,41 @@ _SMALL_HOLE = 16
 
 @dataclass(frozen=True, slots=True)
 class Stretches:
-    """Disjoint stretches of frames, ascending, and where each begins when they are laid side by side."""
+    """Disjoint stretches of frames, ascending, that are laid side by side."""
 
     start: I64
     nr: I64
     offset: I64
+    """Where each one begins then."""
+    place: I64
+    """Where each of the stretches that were asked for begins."""
 
     @classmethod
     def covering(cls, start: I64, nr: I64) -> Stretches:
-        """Those that hold all of the given ones, which may be in any order and overlap."""
-        if len(start) == 0:
-            return cls(start, nr, start)
-        order = np.argsort(start, kind="stable")
-        start = start[order]
-        end = np.maximum.accumulate(start + nr[order])
-        apart = np.flatnonzero(start[1:] > end[:-1] + _SMALL_HOLE)
-        first, last = np.append(0, apart + 1), np.append(apart, len(start) - 1)
-        nr = end[last] - start[first]
-        return cls(start[first], nr, np.cumsum(nr) - nr)
+        """Those that hold all of the stretches asked for, which may be in any order and overlap."""
+        order = np.argsort(start)
+        first = start[order]
+        end = np.maximum.accumulate(first + nr[order])
+        opens = np.ones(len(start), np.bool_)
+        opens[1:] = first[1:] > end[:-1] + _SMALL_HOLE
+        closes = np.ones(len(start), np.bool_)
+        closes[:-1] = opens[1:]
+        begin = first[opens]
+        length = end[closes] - begin
+        offset: I64 = np.cumsum(length) - length
+        place = np.empty(len(start), np.int64)
+        place[order] = first + (offset - begin)[np.cumsum(opens) - 1]
+        return cls(begin, length, offset, place)
 
     @property
     def total(self) -> int:
         """How many frames."""
         return int(self.nr.sum())
 
-    def frames(self, places: I64) -> I64:
-        """The frame at each place."""
-        at = np.searchsorted(self.offset, places, side="right") - 1
-        return places - self.offset[at] + self.start[at]
-
-    def places(self, frames: I64) -> I64:
-        """Where each of `frames` stands. All of them must be covered."""
-        at = np.searchsorted(self.start, frames, side="right") - 1
-        return frames - self.start[at] + self.offset[at]
+    @property
+    def frames(self) -> I64:
+        """Every frame, as they are laid side by side."""
+        return each_of(self.start, self.nr)
 
 
 class FrameFile:
@@ -99,25 +102,18 @@ class FrameFile:
 
     def read(self, stretches: Stretches) -> U64:
         """The words of all frames of all stretches, side by side."""
-        words = np.empty(stretches.total, np.uint64)
-        room = words.data.cast("B")
-        for start, nr, offset in zip(
-            stretches.start.tolist(), stretches.nr.tolist(), stretches.offset.tolist(), strict=True
-        ):
-            done, stop = offset * 8, (offset + nr) * 8
-            while done < stop:
-                got = os.preadv(self._fd, [room[done:stop]], start * 8 + done - offset * 8)
-                if got == 0:
-                    words[done // 8 : offset + nr] = self._beyond
-                    break
-                done += got
-        return words
+        sizes, at = (stretches.nr * 8).tolist(), (stretches.start * 8).tolist()
+        words = [os.pread(self._fd, size, offset) for size, offset in zip(sizes, at, strict=True)]
+        joined = b"".join(words)
+        if len(joined) < stretches.total * 8:
+            filler = self._beyond.to_bytes(8, sys.byteorder)
+            joined = b"".join(w + filler * ((n - len(w)) // 8) for w, n in zip(words, sizes, strict=True))
+        return np.frombuffer(joined, np.uint64)
 
     def of(self, frames: U64) -> U64:
         """The words of single frames, in their order."""
-        at = frames.astype(np.int64)
-        stretches = Stretches.covering(at, np.ones(len(at), np.int64))
-        return self.read(stretches)[stretches.places(at)] if len(at) else np.empty(0, np.uint64)
+        stretches = Stretches.covering(frames.astype(np.int64), np.ones(len(frames), np.int64))
+        return self.read(stretches)[stretches.place]
 
 
 class FrameFiles:
@@ -146,3 +142,9 @@ def any_of(flags: U64, *wanted: Kpf) -> Bool:
     """Which of `flags` have one of the wanted bits."""
     found: Bool = flags & np.uint64(sum(1 << flag for flag in wanted)) != 0
     return found
+
+
+def each_of(start: I64, nr: I64) -> I64:
+    """All numbers of the stretches [start, start + nr), stretch after stretch."""
+    before: I64 = np.cumsum(nr) - nr
+    return np.arange(nr.sum()) + np.repeat(start - before, nr)

@@ -28,7 +28,7 @@ from mapcount.live.cgroups import memory_hierarchy, memory_stats
 from mapcount.live.folio_rows import FolioRows
 from mapcount.live.frames import FrameFiles
 from mapcount.live.kcmp import same_address_space
-from mapcount.live.page_runs import read_runs
+from mapcount.live.page_runs import RunReader
 from mapcount.live.pagemap import FRAME, Gone, Pagemap, blocks, extents
 from mapcount.live.pieces import FrameReader
 from mapcount.live.processes import ProcessDir, address_spaces, all_stats
@@ -119,10 +119,12 @@ class LiveSource:
         if self._frames is None or self._rows is None:
             return
         with self._space_of(process) as space:
+            pmd_pages = 1 << self.machine.pmd_order
+            reader = RunReader(space.pagemap, self._frames, process.regions, pmd_pages)
             try:
                 found = extents(space.pagemap, process.regions, self.machine.levels)
-                for block in blocks(found, BLOCK):
-                    runs, large = read_runs(space.pagemap, self._frames, block, process.regions)
+                for block in blocks(found, BLOCK, pmd_pages):
+                    runs, large = reader.read(block)
                     yield Block(runs, self._rows.of(runs, large))
             except Gone:
                 raise space.gone() from None

@@ -24,8 +24,6 @@ FILE = np.uint64(1 << 61)
 EXCLUSIVE = np.uint64(1 << 56)
 FRAME = np.uint64((1 << 55) - 1)
 
-CUT = 512
-"""Pages: where a PMD maps so many at once, a block does not end within them."""
 PMD_FIELDS = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
 """What smaps says is mapped by PMDs."""
 
@@ -155,15 +153,18 @@ def extents(pagemap: Pagemap, regions: Sequence[Region], scans: bool) -> Iterato
             yield Extent(at, start, stop, level(region))
 
 
-def blocks(found: Iterator[Extent], nr_pages: int) -> Iterator[list[Extent]]:
-    """The same extents in lists of at most `nr_pages`; cut, where that must be, at multiples of `CUT`."""
+def blocks(found: Iterator[Extent], nr_pages: int, pmd_pages: int) -> Iterator[list[Extent]]:
+    """The same extents in lists of at most `nr_pages`; cut, where that must be, between two PMDs.
+
+    A PMD maps `pmd_pages`; of these `nr_pages` is a multiple.
+    """
     block: list[Extent] = []
     room = nr_pages
     for extent in found:
         while extent.start < extent.stop:
             stop = extent.stop
             if stop - extent.start > room:
-                stop = (extent.start + room) // CUT * CUT
+                stop = (extent.start + room) // pmd_pages * pmd_pages
             if stop > extent.start:
                 block.append(extent._replace(stop=stop))
                 room -= stop - extent.start

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapcount.live.folio_bounds import heads_by_flags, orders_by_flags
-from mapcount.live.frames import FrameFiles, Kpf, Stretches, any_of
+from mapcount.live.folio_counts import LargeFolios, unknown_counters
+from mapcount.live.frames import FrameFiles, Kpf, Stretches, any_of, each_of
 from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool, Kind
-from mapcount.live.struct_folio import FolioCounters, FolioReader
+from mapcount.live.struct_folio import FolioReader
 
 OF_A_PAGE = (Kpf.MMAP, Kpf.ANON, Kpf.HWPOISON, Kpf.NOPAGE, Kpf.OFFLINE)
 """Flags in which two pages of a folio may differ, and that matter here."""
@@ -26,25 +27,12 @@ class FrameView:
 
     stretches: Stretches
     flags: U64
-    mapcount: I32
     piece: I32
     """Which piece a frame belongs to."""
     begin: I64
     """Where each piece begins."""
     changes: Bool
     """Is a frame of another piece than the one before it, or described otherwise?"""
-
-
-@dataclass(frozen=True, slots=True)
-class LargeFolios:
-    """Large folios, ascending."""
-
-    head: U64
-    order: I8
-    """UNKNOWN where the folio was gone when it was looked at."""
-    kind: I8
-    counters: FolioCounters
-    """Rows of UNKNOWN where struct folio is not readable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +52,25 @@ class FrameReader:
         self._flags, self._counts, self._folios = files.flags, files.counts, folios
 
     def view(self, start: I64, nr: I64) -> FrameView:
-        """The frames of some stretches, in any order, and maybe more."""
+        """The flags of some stretches of frames, in any order, and maybe of more."""
         # One frame more shows whether a folio ends with the stretch.
         stretches = Stretches.covering(start, nr + (self._folios is None))
         flags = self._flags.read(stretches)
-        mapcount = self._counts.read(stretches).astype(np.int32)
         begins = ~any_of(flags, Kpf.COMPOUND_TAIL)
         begins[stretches.offset] = True
         changes = begins.copy()
-        changes[1:] |= mapcount[1:] != mapcount[:-1]
         changes[1:] |= any_of(flags[1:] ^ flags[:-1], *OF_A_PAGE)
         piece = np.cumsum(begins, dtype=np.int32) - np.int32(1)
-        return FrameView(stretches, flags, mapcount, piece, np.flatnonzero(begins), changes)
+        return FrameView(stretches, flags, piece, np.flatnonzero(begins), changes)
+
+    def mapcounts(self, start: I64, nr: I64) -> I32:
+        """How often each frame of some stretches is mapped, stretch after stretch as they are given."""
+        stretches = Stretches.covering(start, nr)
+        return self._counts.read(stretches)[each_of(stretches.place, nr)].astype(np.int32)
 
     def owners(self, view: FrameView, used: Bool) -> Owners:
         """Whose the pieces are. Those not `used` are not asked about, and their rows mean nothing."""
-        head, said = view.stretches.frames(view.begin), view.flags[view.begin]
+        head, said = view.stretches.frames[view.begin], view.flags[view.begin]
         tails = np.flatnonzero(used & any_of(said, Kpf.COMPOUND_TAIL))
         if len(tails):
             inside = head[tails].astype(np.uint64)
@@ -97,32 +88,11 @@ class FrameReader:
         counters = self._folios.counters(heads) if self._folios else unknown_counters(len(heads))
         order = counters.order.copy()
         missing = np.flatnonzero(order <= 0)
-        order[missing] = orders_in_view(view, pieces[missing])
-        missing = np.flatnonzero(order == UNKNOWN)
-        order[missing] = orders_by_flags(self._flags, heads[missing])
+        if len(missing):
+            order[missing] = orders_in_view(view, pieces[missing])
+            missing = missing[order[missing] == UNKNOWN]
+            order[missing] = orders_by_flags(self._flags, heads[missing])
         return LargeFolios(heads, order, kind, counters)
-
-
-def unknown_counters(nr: int) -> FolioCounters:
-    """What is known of `nr` folios where struct folio is not readable."""
-    small, count, wide = np.full(nr, UNKNOWN, np.int8), np.full(nr, UNKNOWN, np.int32), np.full(nr, UNKNOWN)
-    return FolioCounters(
-        ok=np.zeros(nr, np.bool_),
-        order=small,
-        anon=small,
-        hugetlb=small,
-        refcount=count,
-        large_mapcount=count,
-        entire_mapcount=count,
-        nr_pages_mapped=count,
-        entirely_mapped=small,
-        total_mapped_pages=wide,
-        pincount=count,
-        shared=small,
-        mm_id=np.full((nr, 2), UNKNOWN, np.int32),
-        mm_id_mapcount=np.full((nr, 2), UNKNOWN, np.int64),
-        partially_mapped=small,
-    )
 
 
 def orders_in_view(view: FrameView, pieces: I64) -> I8:
