@@ -14,6 +14,7 @@ LAYERS = ["tracking", "sim", "scenario", "live", "audit", "conform", "bench", "r
 THIRD_PARTY = {
     "live": {"numpy", "polars", "drgn"},
     "audit": {"numpy", "polars"},
+    "conform": {"numpy"},
     "bench": {"numpy"},
     "report": {"rich", "polars"},
     "cli": {"rich", "click"},

@@ -7,11 +7,12 @@ fault may use; the agents then do the same. Its address space begins at another 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from mapcount.conform.agent import Ranges
 from mapcount.conform.director import Director
+from mapcount.conform.fitting import FolioSizes
 from mapcount.conform.observing import Place
 from mapcount.scenario.simulated import act
 from mapcount.scenario.syntax import Action, Scenario, Target
@@ -41,20 +42,17 @@ ORDERS: dict[str, tuple[str, dict[str, bool]]] = {
 FAULTING = ("read", "write", "mlock", "pin")
 """Verbs that fault memory in, with folios of the sizes that are allowed at that time."""
 
-UseSizes = Callable[[tuple[int, ...], bool], None]
-"""Lets faults use folios of these orders, and no others, in shared memory (True) or anonymous (False)."""
-
 
 class Stage:
     """A scenario on the running kernel, step by step. A context manager that leaves no process behind."""
 
     def __init__(
-        self, scenario: Scenario, flavour: Flavour, use_sizes: UseSizes, cpu: int | None = None
+        self, scenario: Scenario, flavour: Flavour, sizes: FolioSizes, cpu: int | None = None
     ) -> None:
         self.scenario = scenario
         self.system = System(flavour)
         self.director = Director(cpu)
-        self._use_sizes = use_sizes
+        self._sizes = sizes
         self._files: dict[str, int] = {}
         """Files with a name, which stay when nobody maps them: held open here."""
         self._stack = ExitStack()
@@ -158,11 +156,21 @@ class Stage:
         }
         fds = [] if file is None or memfd else [self._open_file(file.name, file.size)]
         error = self.director.order(process.name, "mmap", what, fds)
-        advice = _advice(vma)
+        advice = self._advice(vma)
         if error or advice is None:
             return error
         what = {"ranges": _ranges(process, [(start, stop)]), "advice": advice}
         return self.director.order(process.name, "madvise", what)
+
+    def _advice(self, vma: Vma) -> str | None:
+        """What to advise for a new VMA, so that its faults use the sizes meant for it and no others."""
+        if vma.kind is Kind.HUGETLB:
+            return None
+        if vma.file is not None:
+            return "hugepage" if vma.file.orders else None
+        if vma.orders:
+            return "hugepage"
+        return "nohugepage" if self._sizes.small_needs_advice else None
 
     def _open_file(self, name: str, pages: int) -> int:
         if name not in self._files:
@@ -193,7 +201,7 @@ class Stage:
     def _fault_in(self, process: Process, verb: str, where: list[tuple[int, int]]) -> str | None:
         """Touch memory, each VMA with the folio sizes that are its own."""
         for orders, shared, stretches in _by_sizes(process, where):
-            self._use_sizes(orders, shared)
+            self._sizes.use(orders, shared=shared)
             do, what = ORDERS[verb]
             error = self.director.order(process.name, do, {"ranges": _ranges(process, stretches), **what})
             if error:
@@ -204,15 +212,6 @@ class Stage:
 def _real(process: Process, page: int) -> int:
     """The agent's page for the simulator's."""
     return page - process.FIRST_PAGE + FIRST_PAGE
-
-
-def _advice(vma: Vma) -> str | None:
-    """What to advise for a new VMA, so that its faults use the sizes meant for it and no others."""
-    if vma.kind is Kind.HUGETLB:
-        return None
-    if vma.file is not None:
-        return "hugepage" if vma.file.orders else None
-    return "hugepage" if vma.orders else "nohugepage"
 
 
 def _by_sizes(

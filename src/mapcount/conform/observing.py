@@ -14,9 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+
+from mapcount.live.as_tracking import folio_in
 from mapcount.live.smaps import parse_smaps
+from mapcount.live.struct_folio import FolioReader
 from mapcount.scenario.answer import SMAPS
 from mapcount.scenario.regions import (
     LARGE,
@@ -25,6 +29,7 @@ from mapcount.scenario.regions import (
     SWAPPED,
     ZERO,
     Stretch,
+    counter_words,
     flag_words,
     folio_words,
     kind_of,
@@ -38,13 +43,6 @@ BLOCK = 512
 """Frames read at once."""
 NUMA = Path("/proc/self/numa_maps").exists()
 """Was this kernel built with numa_maps?"""
-
-
-class FolioCounters(Protocol):
-    """Where a folio's own counters come from."""
-
-    def of(self, head: int, order: int) -> Mapping[str, Any]:
-        """The fields of struct folio, as recordings call them, of the folio that begins at frame `head`."""
 
 
 @dataclass(slots=True)
@@ -108,8 +106,8 @@ class Frames:
 class Observer:
     """Looks at agents. A context manager; raises OSError where /proc/kpage* cannot be opened."""
 
-    def __init__(self, counters: FolioCounters | None = None) -> None:
-        self._counters = counters
+    def __init__(self, reader: FolioReader | None = None) -> None:
+        self._reader = reader
         self._stack = ExitStack()
         self.read: list[str] = []
         """Which sources are read, as recordings say it."""
@@ -118,7 +116,7 @@ class Observer:
         self._fds = [self._open(f"/proc/{name}") for name in ("kpageflags", "kpagecount")]
         self.read = ["smaps", "pagemap", "kpagecount", "kpageflags"]
         self.read += ["numa_maps"] if NUMA else []
-        self.read += ["folio"] if self._counters else []
+        self.read += ["folio"] if self._reader else []
         self.read += [] if _damon_runs() else ["referenced"]
         self._smaps = [name for name in SMAPS if name != "Referenced" or "referenced" in self.read]
         return self
@@ -145,23 +143,38 @@ class Observer:
                 pages = owners.setdefault(stretch.folio, {})
                 pages[name] = pages.get(name, 0) + stretch.n
 
-        def describe(head: int) -> Mapping[str, Any]:
-            order, flags = frames.order(head), frames.flags(head)
-            words = {
-                "order": order, "kind": kind_of(flags), "flags": flag_words(flags, self.read),
-                "owners": owners[head],
-            }  # fmt: skip
-            return words | dict(self._counters.of(head, order) if self._counters else {})
-
+        described = self._describe(frames, owners)
         processes = []
         for name, pid in actors.items():
             printed = self._printed(pid, places[name])
             regions = [
-                {"name": place.name} | printed[place.name] | _region(seen[name, place.name], describe)
+                {"name": place.name} | printed[place.name] | _region(seen[name, place.name], described)
                 for place in places[name]
             ]
             processes.append({"name": name, "regions": regions})
         return processes
+
+    def _describe(self, frames: Frames, owners: Mapping[int, Mapping[str, int]]) -> dict[int, dict[str, Any]]:
+        """Every folio, named by its first frame."""
+        words: dict[int, dict[str, Any]] = {}
+        for head in owners:
+            flags = frames.flags(head)
+            words[head] = {
+                "order": frames.order(head),
+                "kind": kind_of(flags),
+                "flags": flag_words(flags, self.read),
+                "owners": owners[head],
+            }
+        if self._reader is not None and owners:
+            heads = np.array(list(owners), np.uint64)
+            columns = self._reader.counters(heads)
+            marks = self._reader.anon_exclusive(heads, columns.order).tolist()
+            for row, head in enumerate(owners):
+                folio = folio_in(self._reader, columns, row, head)
+                if folio is not None:
+                    partially = bool(columns.partially_mapped[row] == 1)
+                    words[head] |= counter_words(folio, anon_exclusive=marks[row], partially_mapped=partially)
+        return words
 
     def _printed(self, pid: int, places: Sequence[Place]) -> dict[str, dict[str, Any]]:
         """By region: how many VMAs it has, their fields of smaps summed, and numa_maps' largest mapmax."""
@@ -217,13 +230,13 @@ def _page(entry: int, frames: Frames) -> tuple[str, int, int]:
     return LARGE if flags & KPF_THP_OR_HUGE else SMALL, frames.mapcount(frame), frame
 
 
-def _region(seen: _Seen, describe: Any) -> dict[str, Any]:
+def _region(seen: _Seen, described: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "pages": rle((1, state) for state in seen.states),
         "exclusive": rle((1, int(bool(entry & PM_EXCLUSIVE))) for entry in seen.entries),
         "file": rle((1, int(bool(entry & PM_FILE))) for entry in seen.entries),
         "kpagecount": rle((1, count) for count in seen.mapcounts),
-        "folios": folio_words(seen.stretches, describe),
+        "folios": folio_words(seen.stretches, described.__getitem__),
     }
 
 

@@ -6,8 +6,9 @@ import os
 import time
 from typing import Any
 
-from mapcount.conform.acting import Stage, UseSizes
+from mapcount.conform.acting import Stage
 from mapcount.conform.director import AgentLost
+from mapcount.conform.fitting import FolioSizes
 from mapcount.conform.observing import Observer
 from mapcount.scenario.recording import Answer, Recording, recorded_steps
 from mapcount.scenario.syntax import Scenario, Step
@@ -20,7 +21,7 @@ PAUSE = 0.002
 
 
 def play(
-    scenario: Scenario, flavour: Flavour, observer: Observer, use_sizes: UseSizes, cpu: int | None = None
+    scenario: Scenario, flavour: Flavour, observer: Observer, sizes: FolioSizes, cpu: int | None = None
 ) -> Recording:
     """Act a scenario out with real processes and observe each step.
 
@@ -28,7 +29,7 @@ def play(
     recording ends with that step. Raises ScenarioError for what no kernel would do.
     """
     answers: list[Answer] = []
-    with Stage(scenario, flavour, use_sizes, cpu) as stage:
+    with Stage(scenario, flavour, sizes, cpu) as stage:
         stage.begin()
         for step in recorded_steps(scenario, 2):
             errors = _act(stage, step)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from mapcount.tracking.folio import Folio
+
 NONE, SWAPPED, ZERO, SMALL, LARGE = "none", "swapped", "zero", "small", "large"
 """What a page of a region is: not there, in swap, the zero page, a small folio, or of a large folio."""
 
@@ -55,6 +57,26 @@ def kind_of(bits: int) -> str:
         if bits >> FLAGS[name] & 1:
             return kind
     return "file"
+
+
+def counter_words(folio: Folio, *, anon_exclusive: int, partially_mapped: bool) -> dict[str, Any]:
+    """What only `struct folio` tells: counters and slots. Per-page counts where they are kept."""
+    words: dict[str, Any] = {"refcount": folio.refcount}
+    if not folio.hugetlb:
+        words["anon_exclusive"] = anon_exclusive
+    if folio.large:
+        words["large_mapcount"] = folio.large_mapcount
+        words["entire_mapcount"] = folio.entire_mapcount
+        words["pincount"] = folio.pincount
+        words["partially_mapped"] = int(partially_mapped)
+    if folio.large and folio.page_mapcount is not None:
+        words["nr_pages_mapped"] = folio.nr_pages_mapped
+        words["page_mapcount"] = folio.page_mapcount.rle()
+    if folio.slots is not None:
+        words["mm_id"] = [folio.slots.mm_id(0), folio.slots.mm_id(1)]
+        words["mm_id_mapcount"] = list(folio.slots.mm_id_mapcount)
+        words["mm_ids_shared"] = int(folio.slots.shared)
+    return words
 
 
 def folio_words(stretches: Iterable[Stretch], describe: Callable[[int], Described]) -> list[dict[str, Any]]:
@@ -108,8 +130,6 @@ def fields(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "processes", [process["name"] for process in answer["processes"]]
     for process in answer["processes"]:
         name = process["name"]
-        if "mm_id" in process:
-            yield f"{name}.mm_id", process["mm_id"]
         yield f"{name}.regions", [region["name"] for region in process["regions"]]
         for region in process["regions"]:
             yield from _region_fields(f"{name}.{region['name']}", region)

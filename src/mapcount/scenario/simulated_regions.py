@@ -13,13 +13,14 @@ from mapcount.scenario.regions import (
     SWAPPED,
     ZERO,
     Stretch,
+    counter_words,
     flag_words,
     folio_words,
     rle,
 )
 from mapcount.sim import proc
 from mapcount.sim.machine import Machine
-from mapcount.sim.memory import FolioRun, Kind
+from mapcount.sim.memory import FolioRun
 from mapcount.sim.mm import Mm, Process, Region
 from mapcount.sim.truth import mappings
 
@@ -41,7 +42,7 @@ class AllRegions:
     def answer(self, *, head_speaks_for_pmd: bool = False) -> dict[str, Any]:
         """What a real kernel is asked after a step: errors of system calls, processes, regions, folios.
 
-        With `head_speaks_for_pmd`, pagemap is answered as kernels with that deviation do.
+        With `head_speaks_for_pmd`, pagemap and numa_maps are answered as kernels with that deviation do.
         """
         self._described = {}
         return {
@@ -51,10 +52,7 @@ class AllRegions:
 
     def _process(self, process: Process, head_speaks: bool) -> dict[str, Any]:
         regions = [self._region(process.mm, r, head_speaks) for r in process.regions.values()]
-        answer: dict[str, Any] = {"name": process.name, "regions": regions}
-        if self._struct_folio:
-            answer["mm_id"] = process.mm.mm_id
-        return answer
+        return {"name": process.name, "regions": regions}
 
     def _region(self, mm: Mm, region: Region, head_speaks: bool) -> dict[str, Any]:
         m = self.machine
@@ -66,7 +64,8 @@ class AllRegions:
                 smaps[field] += printed[name]
         answer: dict[str, Any] = {"name": region.name, "vmas": len(vmas), "smaps": smaps}
         if self._mapmax:
-            answer["mapmax"] = proc.mapmax(m, mm, region.start, region.end)
+            most = proc.mapmax(m, mm, region.start, region.end, head_speaks_for_pmd=head_speaks)
+            answer["mapmax"] = most
         bits = list(proc.pagemap(m, mm, region.start, region.end, head_speaks_for_pmd=head_speaks))
         parts = list(self._parts(mm, region))
         counts = (part for _, _, counts in parts for part in counts)
@@ -116,22 +115,9 @@ class AllRegions:
         }
         if not self._struct_folio:
             return words
-        words["refcount"] = folio.refcount
-        if run.kind is not Kind.HUGETLB:
-            words["anon_exclusive"] = run.anon_exclusive.sum()
-        if folio.large:
-            words["large_mapcount"] = folio.large_mapcount
-            words["entire_mapcount"] = folio.entire_mapcount
-            words["pincount"] = folio.pincount
-            words["partially_mapped"] = int(run.partially_mapped)
-        if folio.large and folio.page_mapcount is not None:
-            words["nr_pages_mapped"] = folio.nr_pages_mapped
-            words["page_mapcount"] = folio.page_mapcount.rle()
-        if folio.slots is not None:
-            words["mm_id"] = [folio.slots.mm_id(0), folio.slots.mm_id(1)]
-            words["mm_id_mapcount"] = list(folio.slots.mm_id_mapcount)
-            words["mm_ids_shared"] = int(folio.slots.shared)
-        return words
+        return words | counter_words(
+            folio, anon_exclusive=run.anon_exclusive.sum(), partially_mapped=run.partially_mapped
+        )
 
     def _owners(self, run: FolioRun) -> dict[str, int]:
         """Pages of one of these folios that each process maps."""

@@ -221,14 +221,16 @@ def kpageflags(run: FolioRun, page: int = 0) -> int:
     return sum(1 << KPF[name] for name, on in flags.items() if on)
 
 
-def mapmax(m: Machine, mm: Mm, start: int, stop: int) -> int:
-    """numa_maps' mapmax of [start, stop): the largest page mapcount, or folio average."""
+def mapmax(m: Machine, mm: Mm, start: int, stop: int, *, head_speaks_for_pmd: bool = False) -> int:
+    """numa_maps' mapmax of [start, stop): the largest page mapcount, or folio average.
+
+    `head_speaks_for_pmd` answers as real kernels do: of pages that a PMD maps only the first is asked.
+    """
     most = 0
     for entry in mm.table.over(start, stop):
         if not (entry.swapped or entry.zero):
             first, last = max(entry.start, start), min(entry.end, stop)
             for piece in m.memory.pieces(entry.target_of(first), last - first):
-                most = max(
-                    [most, *(count for _, count in page_mapcounts(piece.run.folio, piece.page, piece.nr))]
-                )
+                nr = 1 if head_speaks_for_pmd and entry.level == PMD_ORDER else piece.nr
+                most = max([most, *(count for _, count in page_mapcounts(piece.run.folio, piece.page, nr))])
     return most
