@@ -24,11 +24,13 @@ def new_directory(target: Path) -> Iterator[Path]:
 
     What was at `target` is replaced in one step, and only then removed (may it be replaced is for the caller
     to say). When the block raises, or a signal asks to end, nothing is left behind. Raises OSError.
+    Only its owner may look into it.
     """
+    target = Path(os.path.abspath(target))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
     with _signals_raise():
         try:
-            temporary.mkdir()
+            temporary.mkdir(mode=0o700)
             yield temporary
             _sync(temporary)
             if os.path.lexists(target):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 from mapcount.live.capture_check import check_machine, check_pid
 from mapcount.live.capture_format import FORMAT, META, TABLES, VERSION, CaptureError, storable
-from mapcount.live.capture_tables import MOST_BYTES, Part, read_checked, write_durably
+from mapcount.live.capture_tables import MOST_BYTES, NOT_REGULAR, Part, read_checked, write_durably
 from mapcount.live.snapshot import Machine, Unreadable
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
@@ -213,8 +214,10 @@ def _parts(folder: Path, files: Mapping[str, object], part_rows: int) -> dict[st
 
 def _check_there(path: Path, part: Part) -> None:
     try:
-        found = path.lstat().st_size
+        found = path.lstat()
     except OSError as error:
-        raise CaptureError(f"{path}: {error.strerror}; meta.json says it is there") from None
-    if found != part.bytes:
-        raise CaptureError(f"{path}: has {found} bytes, meta.json says {part.bytes}")
+        raise CaptureError(f"{path}: {error.strerror}; {META} says it is there") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise CaptureError(f"{path}: {NOT_REGULAR}")
+    if found.st_size != part.bytes:
+        raise CaptureError(f"{path}: has {found.st_size} bytes, {META} says {part.bytes}")

@@ -20,6 +20,9 @@ MOST_BYTES = 1 << 28
 """The largest part that is read. One of PART_ROWS rows has a tenth of it."""
 
 
+NOT_REGULAR = "is no regular file, and a capture has no others"
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What `meta.json` says of one file."""
@@ -104,12 +107,12 @@ def read_checked(path: Path, most_bytes: int) -> bytes:
         with open(fd, "rb") as file:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise CaptureError(f"{path}: is no regular file")
+                raise CaptureError(f"{path}: {NOT_REGULAR}")
             if status.st_size > most_bytes:
                 raise CaptureError(f"{path}: has {status.st_size} bytes, at most {most_bytes} are read")
             return file.read(most_bytes + 1)
     except OSError as error:
-        reason = "is a link, and a capture has none" if path.is_symlink() else error.strerror
+        reason = NOT_REGULAR if path.is_symlink() else error.strerror
         raise CaptureError(f"{path}: {reason}") from None
 
 

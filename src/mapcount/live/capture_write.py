@@ -27,7 +27,7 @@ from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
 from mapcount.live.selection import Selection, select
-from mapcount.live.snapshot import COUNTED, Machine, Process, Source, Unreadable
+from mapcount.live.snapshot import COUNTED, CannotHere, Machine, Process, Source, Unreadable
 
 TRIES = 3
 """How often a process is read until it was at rest."""
@@ -65,8 +65,8 @@ def write_capture(
     """Write the processes of `source` that were asked for to a new directory `target`.
 
     `force` replaces a capture, and nothing else. `progress` hears how many processes are done, of how many.
-    Raises FileExistsError if there is something at `target`, LookupError if nothing was selected, and
-    OSError; then nothing was written, and what was there is still there.
+    Raises FileExistsError if there is something at `target`, LookupError if nothing was selected, CannotHere
+    if nothing could be read, and OSError; then nothing was written, and what was there is still there.
     """
     _refuse_to_overwrite(target, force=force)
     selected = select(source, selection)
@@ -81,6 +81,8 @@ def write_capture(
                 writer.add(pid)
             except Unreadable as reason:
                 unreadable.append(reason)
+        if unreadable and not writer.tables["processes"].rows:
+            raise CannotHere(f"none of the processes could be read; the first: {unreadable[0]}")
         writer.close()
         progress(len(selected.pids), len(selected.pids))
         size = write_meta(folder, writer.meta(unreadable, everything=selection == Selection()))
