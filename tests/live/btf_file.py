@@ -84,7 +84,10 @@ class BtfFile:
 
 
 def btf_of(layout: Layout, *, head_word: str = "compound_head", without: Iterable[str] = ()) -> bytes:
-    """The types of a kernel that lays out its folios as declared, less the members named in `without`."""
+    """The types of a kernel that lays out its folios as declared, less the members named in `without`.
+
+    Memory sections are two words, of which the first leads to page structs.
+    """
     file = BtfFile()
     word = file.int("long unsigned int", layout.word)
     numbers = {(n, s): file.int(f"i{n}{s}", n, s) for n in (1, 2, 4, 8) for s in (False, True)}
@@ -99,6 +102,7 @@ def btf_of(layout: Layout, *, head_word: str = "compound_head", without: Iterabl
     parts += [member(w.name, w.offset, w.size, w.signed) for w in words if w.name not in without]
     file.struct("folio", layout.sizeof_folio, parts)
     file.struct("page", layout.sizeof_page, [("flags", word, 0), (head_word, word, 8 * layout.word)])
+    file.struct("mem_section", 2 * layout.word, [("section_mem_map", word, 0)])
     file.enum("pageflags", PAGE_FLAGS)
     file.enum("pagetype", PAGE_TYPES)
     return file.bytes()

@@ -27,6 +27,7 @@ needs_bpf = pytest.mark.skipif(bool(WHY_NO_BPF), reason=WHY_NO_BPF or "-")
 def as_nobody(code: str) -> str:
     """What a program prints in a process of its own, which gives up its privileges after the imports."""
     drop = "import os; os.setgroups([]); os.setresgid(*[65534] * 3); os.setresuid(*[65534] * 3)\n"
+    drop += "import ctypes; ctypes.CDLL(None).prctl(4, 1)\n"  # PR_SET_DUMPABLE: its /proc is its own again
     imports = "import mapcount.live.struct_folio, mapcount.live.snapshot\n"
     done = subprocess.run(
         [sys.executable, "-c", imports + drop + code], capture_output=True, text=True, check=True, timeout=60

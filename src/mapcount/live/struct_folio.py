@@ -69,17 +69,20 @@ class FolioReader:
     def anon_exclusive(self, heads: U64, orders: I8) -> I32:
         """How many pages of each folio are marked anon exclusive: 0 or 1 (the first) if only PMDs map it.
 
-        0 for what is not anonymous; UNKNOWN where the kernel has no such mark or a page is unreadable.
+        0 for what is not anonymous; UNKNOWN where the order is, where the kernel has no such mark, and where a
+        page is unreadable.
         """
         found = np.full(len(heads), UNKNOWN, np.int32)
         if "PG_anon_exclusive" not in self._layout.flags:
             return found
-        ends = np.cumsum(1 << orders.astype(np.int64))
+        known = np.flatnonzero(orders >= 0)
+        ends = np.cumsum(1 << orders[known].astype(np.int64))
         start = 0
-        while start < len(heads):  # some folios at a time, so that memory stays small
+        while start < len(known):  # some folios at a time, so that memory stays small
             done = int(ends[start - 1]) if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, done + PAGES_AT_ONCE, "right")))
-            found[start:stop] = self._marked(heads[start:stop], orders[start:stop])
+            some = known[start:stop]
+            found[some] = self._marked(heads[some], orders[some])
             start = stop
         return found
 
