@@ -148,6 +148,10 @@ class Btf:
             members.setdefault(member.name, member)
         return Struct(name, found.size_or_type, members, self.source)
 
+    def has_struct(self, name: str) -> bool:
+        """Is there a structure or union of that name?"""
+        return self._records.named(name, _COMPOSITE) is not None
+
     def has_enum(self, name: str) -> bool:
         """Is there an enumeration of that name?"""
         return self._records.named(name, _ENUMS) is not None

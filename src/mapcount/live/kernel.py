@@ -58,28 +58,29 @@ def kernel_config(release: str) -> Mapping[str, str] | None:
         except (OSError, EOFError, zlib.error, UnicodeDecodeError):
             continue
         lines = (line.partition("=") for line in text.splitlines())
-        return {name: value for name, _, value in lines if name.startswith("CONFIG_")}
+        found = {name: value for name, _, value in lines if name.startswith("CONFIG_")}
+        if found:
+            return found
     return None
 
 
 def flavour_of(btf: Btf | None, config: Mapping[str, str] | None) -> Flavour | None:
     """What a kernel with these types and this configuration keeps; None if they do not tell."""
-    folio = btf.struct("folio") if btf else None
-    if folio and "_total_mapped_pages" in folio:
-        return TOTAL_MAPPED_PAGES
-    if folio and "_mm_id" not in folio:
-        return V6_14
-    if folio and "_nr_pages_mapped" not in folio:
-        return NO_PAGE_MAPCOUNT
+    if btf is not None:
+        folio = btf.struct("folio").members if btf.has_struct("folio") else {}
+        if "_total_mapped_pages" in folio:
+            return TOTAL_MAPPED_PAGES
+        if "_mm_id" not in folio:
+            return V6_14
+        if "_nr_pages_mapped" not in folio:
+            return NO_PAGE_MAPCOUNT
     if config is None:
         return None
-    for name, flavour in (
-        ("CONFIG_NO_PAGE_MAPCOUNT", NO_PAGE_MAPCOUNT),
-        ("CONFIG_PAGE_MAPCOUNT", PAGE_MAPCOUNT),
-    ):
-        if config.get(name) == "y":
-            return flavour
-    return V6_14 if folio is None else None
+    if config.get("CONFIG_NO_PAGE_MAPCOUNT") == "y":
+        return NO_PAGE_MAPCOUNT
+    if config.get("CONFIG_PAGE_MAPCOUNT") == "y":
+        return PAGE_MAPCOUNT
+    return V6_14 if btf is None else None  # the options came with the slots
 
 
 def running_flavour(btf: Btf | None, config: Mapping[str, str] | None) -> Flavour:
@@ -88,8 +89,10 @@ def running_flavour(btf: Btf | None, config: Mapping[str, str] | None) -> Flavou
     if flavour is not None:
         return flavour
     counted = pages_are_counted()
-    if counted is not None and btf is not None:
-        return PAGE_MAPCOUNT if counted else NO_PAGE_MAPCOUNT
+    if counted is False:
+        return NO_PAGE_MAPCOUNT
+    if counted and btf is not None:  # without types it might as well be from before the slots
+        return PAGE_MAPCOUNT
     raise CannotHere(
         "it is unknown whether this kernel keeps per-page counts: "
         f"no {', '.join(CONFIGS).format(release=release())} tells; as root it could be tried out"

@@ -69,8 +69,8 @@ class FolioReader:
     def anon_exclusive(self, heads: U64, orders: I8) -> I32:
         """How many pages of each folio are marked anon exclusive: 0 or 1 (the first) if only PMDs map it.
 
-        0 for what is not anonymous; UNKNOWN where the order is, where the kernel has no such mark, and where a
-        page is unreadable.
+        0 for what is not anonymous; UNKNOWN where the order is, where the kernel has no such mark, and where
+        a page is unreadable.
         """
         found = np.full(len(heads), UNKNOWN, np.int32)
         if "PG_anon_exclusive" not in self._layout.flags:
