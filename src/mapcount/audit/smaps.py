@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mapcount.audit.questions import PSS_SHIFT, Ints, page_pss
-from mapcount.live.snapshot import Bool, Kind, Process, Runs
-
-COUNTED = np.isin(np.arange(len(Kind)), (Kind.ANON, Kind.FILE, Kind.SHMEM, Kind.KSM))
-"""By `Kind`: is such a page in Rss, Pss and Uss? hugetlb has fields of its own, zero pages have none."""
+from mapcount.live.snapshot import COUNTED, Bool, Process, Runs
 
 
 @dataclass(frozen=True, slots=True)

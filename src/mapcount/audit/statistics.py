@@ -40,6 +40,11 @@ class AuditedCgroup:
     """None without a limit."""
     current_kib: int | None
 
+    def change(self, flavour: str) -> int:
+        """By how much anon and file_mapped differ under a flavour, in KiB without sign."""
+        known = [statistic for statistic in (self.anon, self.file_mapped) if statistic]
+        return sum(abs(statistic.under[flavour] - statistic.now_kib) for statistic in known)
+
 
 def statistic(now_kib: int, unmapped_pages: int, machine: Machine) -> Statistic:
     """One number, given how many pages of mapped folios nobody maps."""

@@ -1,0 +1,213 @@
+"""`mapcount audit`: what user space would see on other kernels, and where this one is mistaken."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from mapcount.cli import CANNOT, USAGE
+from mapcount.cli.selecting import selection_of, selection_options
+
+if TYPE_CHECKING:
+    from mapcount.audit.overview import Overview
+    from mapcount.live.selection import Selection
+    from mapcount.live.snapshot import Source
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
+SORT = ("change", "pss-change", "uss-change", "rss", "pss", "uss", "mistaken", "copied", "name", "pid")
+TABLES = ("processes", "folios", "cgroups")
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  mapcount audit --all\n"
+    "  mapcount audit --comm postgres --sort mistaken\n"
+    "  mapcount audit --from captures/demo.capture\n"
+    "  mapcount audit --from web1.capture --from web2.capture -o fleet.parquet"
+)
+@selection_options
+@click.option(
+    "--from",
+    "captures",
+    multiple=True,
+    metavar="CAPTURE",
+    help="Ask a capture instead of this machine; all of it, unless processes are chosen. May be repeated.",
+)
+@click.option(
+    "--sort", type=click.Choice(SORT), default="change", show_default=True, help="The processes' order."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Rows of each table in the report; 0 is all. JSON and files have all.",
+)
+@click.option(
+    "--min-change",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="KIB",
+    help="List only processes whose Pss or Uss changes by so many KiB.",
+)
+@click.option(
+    "--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Again and again, until Ctrl-C."
+)
+@click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON; one line if watched.")
+@click.option("-o", "target", metavar="FILE", help="Write a table as well: FILE.csv or FILE.parquet.")
+@click.option(
+    "--table", type=click.Choice(TABLES), default="processes", show_default=True, help="What -o writes."
+)
+@click.option("--force", is_flag=True, help="Let -o replace a file.")
+def audit(
+    pids: tuple[int, ...],
+    cgroups: tuple[str, ...],
+    comms: tuple[str, ...],
+    everything: bool,
+    captures: tuple[str, ...],
+    sort: str,
+    limit: int,
+    min_change: int,
+    watch: float | None,
+    as_json: bool,
+    target: str | None,
+    table: str,
+    force: bool,
+) -> None:
+    """Ask a machine what changes on kernels without per-page mapcounts.
+
+    For each process: Rss, Pss and Uss now and under the other kernels. For the machine and its control
+    groups: AnonPages, Mapped, memory.stat. For large folios: who maps them, which of them the kernel
+    mistakes for shared, and what that leads to. Only reads, and acts on no process. Root sees everything.
+
+    An audit is a report, not a check: it exits with 0 whatever it finds. Exit 3: nothing could be
+    predicted; what would make it possible is said.
+    """
+    from mapcount.live.capture_format import CaptureError
+    from mapcount.live.selection import Selection
+    from mapcount.live.snapshot import CannotHere
+    from mapcount.scenario.syntax import visible
+
+    if captures and watch:
+        raise click.UsageError("a capture does not change: leave --watch or --from out")
+    chosen = pids or cgroups or comms or everything or not captures
+    selection = selection_of(pids, cgroups, comms, everything=everything) if chosen else Selection()
+    output = Output(
+        sort, limit, min_change, as_json, bool(watch), Path(target) if target else None, table, force
+    )
+    try:
+        output.check()
+        overview = _audited(captures, selection)
+        output.show(overview)
+        while watch:
+            time.sleep(watch)
+            output.show(_audited(captures, selection))
+    except (CaptureError, LookupError, FileExistsError, ValueError) as error:
+        _end(visible(str(error)), USAGE)
+    except CannotHere as error:
+        _end(visible(str(error)), CANNOT)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _end(f"{visible(str(error.filename or target))}: {error.strerror}", CANNOT)
+    except KeyboardInterrupt:
+        sys.exit(0 if watch else INTERRUPTED)
+    if not overview.predicted:
+        _end("nothing could be predicted", CANNOT)
+
+
+def _audited(captures: Sequence[str], selection: Selection) -> Overview:
+    """Every capture, or this machine as it is now. Raises LookupError if no process fits the selection."""
+    from mapcount.audit.machine import audit as audit_machine
+    from mapcount.audit.overview import Overview
+    from mapcount.live.selection import select
+
+    found = []
+    for opened in [_capture(path) for path in captures] or [_this_machine()]:
+        with opened as source:
+            selected = select(source, selection)
+            whole = not (selection.pids or selection.comms or selection.cgroups)
+            found.append(audit_machine(source, selected.pids, whole=whole, on_progress=_show_progress))
+    if not any(one.processes or one.unreadable for one in found):
+        raise LookupError("no process fits what was asked for")
+    return Overview(found)
+
+
+def _this_machine() -> AbstractContextManager[Source]:
+    from mapcount.live.live_source import open_live_source
+
+    return open_live_source()
+
+
+def _capture(path: str) -> AbstractContextManager[Source]:
+    from mapcount.live.capture_source import CaptureSource
+
+    return nullcontext(CaptureSource(Path(path)))
+
+
+def _show_progress(what: str, done: int, of: int) -> None:
+    """One line on a terminal's standard error, which the last call removes."""
+    if sys.stderr.isatty():
+        text = f"{what}: {done} of {of}" if done < of else ""
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where audits go, and in which form."""
+
+    sort: str
+    limit: int
+    min_change: int
+    as_json: bool
+    watched: bool
+    target: Path | None
+    table: str
+    force: bool
+
+    def check(self) -> None:
+        """Raises ValueError or FileExistsError if the table could not be written."""
+        if self.target:
+            from mapcount.report.table_file import check_target
+
+            check_target(self.target, force=self.force)
+
+    def show(self, overview: Overview) -> None:
+        """Print an audit, and write the table."""
+        rows = overview.chosen(self.sort, self.min_change)
+        if self.as_json:
+            from mapcount.report.audit_data import audit_as_data
+
+            click.echo(json.dumps(audit_as_data(overview, rows), indent=None if self.watched else 1))
+        else:
+            from rich.console import Console
+
+            from mapcount.report.audit import draw_audit
+
+            console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+            if self.watched:
+                console.clear()
+                console.print(time.strftime("%Y-%m-%d %H:%M:%S"))
+            console.print(*draw_audit(overview, rows, limit=self.limit, width=console.width), sep="\n")
+        if self.target:
+            from mapcount.report.audit_files import TABLES as WRITERS
+            from mapcount.report.table_file import write_table
+
+            table = WRITERS[self.table](overview, rows)
+            write_table(self.target, table, force=self.force)
+            click.echo(f"wrote {self.target}: {len(table.rows)} rows", err=True)

@@ -1,0 +1,62 @@
+"""Writing a table to one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+FORMATS = (".csv", ".parquet")
+"""How the name of a file ends, which says what is written."""
+
+Cell = int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells. Columns named in `texts` hold text, all others whole numbers or nothing."""
+
+    names: Sequence[str]
+    texts: Collection[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+def check_target(path: Path, *, force: bool = False) -> None:
+    """May a table be written there? Raises FileExistsError, and ValueError for a name that says no format."""
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: a table's name ends in {' or '.join(FORMATS)}")
+    if not force and os.path.lexists(path):
+        raise FileExistsError(f"{path} exists: --force replaces it")
+
+
+def write_table(path: Path, table: Table, *, force: bool = False) -> None:
+    """Write a table as what the name's end says. Raises as `check_target`, and OSError."""
+    check_target(path, force=force)
+    schema = {name: pl.String() if name in table.texts else pl.Int64() for name in table.names}
+    frame = pl.DataFrame(table.rows, schema=schema, orient="row")
+    content = io.BytesIO()
+    if path.suffix == ".csv":
+        frame.write_csv(content)
+    else:
+        frame.write_parquet(content)
+    _write(path, content.getvalue(), force=force)
+
+
+def _write(path: Path, content: bytes, *, force: bool) -> None:
+    """Under a temporary name first, which then becomes the final one, or is removed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        check_target(path, force=force)
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
