@@ -26,6 +26,8 @@ from mapcount.tracking.flavour import Flavour
 
 __all__ = ["FolioCounters", "FolioReader", "open_folio_reader"]
 
+FOLIOS_AT_ONCE = 1 << 14
+"""How many folios are decoded before the next are read: their bytes stay in the processor's cache."""
 PAGES_AT_ONCE = 1 << 18
 """How many page structs are looked at before their flags are summed up: a few megabytes."""
 
@@ -47,6 +49,13 @@ class FolioReader:
 
     def counters(self, heads: U64) -> FolioCounters:
         """What the kernel counts about each folio; `heads` are first frames, as `heads()` gives them."""
+        starts = range(0, max(len(heads), 1), FOLIOS_AT_ONCE)
+        parts = [self._counters(heads[start : start + FOLIOS_AT_ONCE]) for start in starts]
+        names = FolioCounters.__slots__
+        return FolioCounters(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def _counters(self, heads: U64) -> FolioCounters:
+        """`counters` of some folios."""
         memory, addresses = self.vmemmap.memory, self.vmemmap.addresses(heads)
         raw, ok = memory.read(addresses, self._layout.dtype.itemsize)
         if not ok.all():  # a small folio may be the last that has a page struct
