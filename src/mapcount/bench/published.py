@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mapcount.bench.story import Form
+
 SOURCE = "patch series v1, Xeon 4210R, 1 GiB"
 _SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 
@@ -25,3 +27,8 @@ TRACKING_ALONE: Mapping[str, Mapping[int, int]] = {
 
 REUSE_AGAINST_COPY = (-66, -64)
 """Percent: writing again to memory whose other owner has exited, now that it is reused and not copied."""
+
+
+def change(story: str, form: Form, figures: Mapping[str, Mapping[int, int]] = NO_PAGE_MAPCOUNT) -> int | None:
+    """Percent by which a story's run time changed, where that was published."""
+    return None if form.by_pmd else figures.get(story, {}).get(form.kib)

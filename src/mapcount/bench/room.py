@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mapcount.bench.story import PMD_KIB
 from mapcount.live.snapshot import CannotHere
+
+DEFAULT_KIB = 1 << 20
+LEAST_KIB = 64 << 10
 
 HEADROOM_KIB = 1 << 20
 """What is left to everybody else: 1 GiB."""
@@ -44,3 +48,16 @@ def check_room(needed_kib: int, available: int) -> None:
             f"needs {needed_kib >> 10} MiB and leaves {HEADROOM_KIB >> 10} MiB to others, but only "
             f"{max(available, 0) >> 10} MiB are available; --gib takes less"
         )
+
+
+def room_for(benchmark: str, wanted_kib: int | None) -> int:
+    """KiB to measure with, a multiple of the PMD size: as wanted, or 1 GiB, or less where that is not free.
+
+    Raises CannotHere where what is wanted, or the least that makes sense, is not to be had.
+    """
+    copies = 2 if benchmark == "cow" else 1
+    available = available_kib()
+    size = wanted_kib or min(DEFAULT_KIB, max((available - HEADROOM_KIB) // copies, LEAST_KIB))
+    size = max(size // PMD_KIB, 1) * PMD_KIB
+    check_room(size * copies, available)
+    return size

@@ -58,7 +58,7 @@ class Story:
 
     @property
     def exits(self) -> bool:
-        """Is the timed step an exit, which nobody can time but who waits for it?"""
+        """Is the timed step an exit? Nobody can time that but who waits for it, and by the clock on the wall."""
         return self.timed.split()[1] == "exit"
 
     def scenario(self, form: Form, size_kib: int, *, filled: bool = True) -> Scenario:
@@ -92,12 +92,12 @@ BENCHMARKS: Mapping[str, tuple[Story, ...]] = {
               f"P munmap {REGION}"),
         Story("munmap shared", "munmap() by a child: its parent keeps the memory", ("P fork A",),
               f"A munmap {REGION}"),
-        Story("exit shared", "exit of a child: its parent keeps the memory", ("P fork A",), "A exit"),
+        Story("exit shared", "exit of a child, as who waits for it sees it: its parent keeps the memory", ("P fork A",), "A exit"),
     ),
     "cow": (
         Story("child gone", "write by a parent whose only child has exited",
               ("P fork A", "A exit"), f"P write {REGION}"),
-        Story("third process", "write by a second child, alone after parent and first child have gone",
+        Story("third process", "write by a second child, alone since parent and first child have gone",
               _THIRD, f"B write {REGION}"),
         Story("shared", "write by a parent whose child still maps everything",
               ("P fork A",), f"P write {REGION}"),

@@ -1,0 +1,165 @@
+"""`mapcount bench`: what the running kernel costs."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from mapcount.cli import CANNOT, FINDING
+
+if TYPE_CHECKING:
+    from mapcount.bench.measured import Measured
+
+DEFAULT_KIB = 1 << 20
+SMALLEST_KIB = 16 << 10
+
+
+def _kib(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """`4K,64K,2M` as KiB."""
+    if value is None:
+        return None
+    sizes = set()
+    for word in value.split(","):
+        found = re.fullmatch(r"([1-9]\d{0,5})([KM])", word.strip(), re.IGNORECASE)
+        kib = int(found[1]) << (10 if found[2] in "mM" else 0) if found else 0
+        if not 4 <= kib <= 2048 or kib & (kib - 1) or kib == 8:
+            raise click.BadParameter(
+                f"{word.strip()!r} is no size of anonymous folios: 4K, 16K, 32K, 64K ... 2M, with commas"
+            )
+        sizes.add(kib)
+    return sorted(sizes)
+
+
+@click.command(epilog="Example: mapcount bench munmap --size 4K,64K,2M --set-thp")
+@click.argument("benchmark", metavar="fork|munmap|cow", type=click.Choice(["fork", "munmap", "cow"]))
+@click.option(
+    "--gib",
+    type=click.FloatRange(SMALLEST_KIB / DEFAULT_KIB, 1 << 14),
+    help="Memory to use, in GiB. Unless said: 1, or what there is room for. `cow` needs twice as much.",
+)
+@click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Times to measure.")
+@click.option(
+    "--size",
+    "sizes",
+    metavar="4K,64K,2M",
+    callback=_kib,
+    help="Folio sizes to measure, with commas. Unless said: 4K and all others, as far as they are enabled.",
+)
+@click.option(
+    "--set-thp",
+    is_flag=True,
+    help="Write /sys/kernel/mm/transparent_hugepage/hugepages-*/enabled so that each size is used in its "
+    "turn; what was there is put back at the end, even if all of this is killed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="All of it for machines, with every sample, as JSON.")
+def bench(
+    benchmark: str, gib: float | None, runs: int, sizes: list[int] | None, set_thp: bool, as_json: bool
+) -> None:
+    """Measure what the running kernel costs per page, by folio size.
+
+    fork: fork() of a process with N GiB of memory.
+
+    munmap: munmap() of all there is, or while a parent keeps the memory; and a child's exit.
+
+    cow: writing after a fork, when the only child has exited (pages are reused), when the kernel mistakes the
+    memory of the last of three processes for shared (pages are copied), and when it is shared.
+
+    Beside the times stand the counter updates that the simulated kernel needs, with per-page counts and
+    without, and published figures. Only processes started here are touched, and only their own memory.
+    Exit 1: other pages were copied on write than the simulated kernel copies.
+    """
+    from mapcount.conform.director import AgentLost
+    from mapcount.live.snapshot import CannotHere, Unreadable
+
+    try:
+        with _stoppable():
+            measured = _measure(benchmark, gib, runs, sizes, set_thp=set_thp)
+    except (CannotHere, Unreadable, AgentLost, OSError) as error:
+        click.echo(f"mapcount bench: {error}", err=True)
+        sys.exit(CANNOT)
+    if as_json:
+        from mapcount.report.bench_data import bench_as_data
+
+        click.echo(json.dumps(bench_as_data(measured), indent=1))
+    else:
+        _print(measured)
+    if measured.deviations:
+        sys.exit(FINDING)
+
+
+def _measure(
+    benchmark: str, gib: float | None, runs: int, sizes: list[int] | None, *, set_thp: bool
+) -> Measured:
+    from mapcount.bench.forms import choose
+    from mapcount.bench.measure import Bench, check_machine
+    from mapcount.bench.room import room_for
+    from mapcount.live.live_source import open_live_source
+    from mapcount.live.snapshot import CannotHere
+    from mapcount.live.thp import read_thp, thp_settings
+
+    size_kib = room_for(benchmark, None if gib is None else int(gib * (1 << 20)))
+    with (
+        open_live_source(struct_folio=False) as source,
+        thp_settings(
+            waiting=lambda: click.echo("waiting for another measurement to end", err=True)
+        ) as session,
+    ):
+        check_machine(source)
+        thp = read_thp()
+        forms, left_out = choose(sizes, thp, may_write=set_thp)
+        if not forms:
+            wanted = "; ".join(f"{path} = {value}" for out in left_out for path, value in out.writes.items())
+            raise CannotHere(f"none of these sizes is enabled; --set-thp would write {wanted}")
+        with _progress() as told:
+            return Bench(source, session, thp, size_kib, runs, set_thp, told).run(benchmark, forms, left_out)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let the first SIGINT, SIGTERM or SIGHUP end the block, so that everything is put back; ignore others."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring")
+        yield lambda done, total, what: progress.update(
+            task, completed=done, total=total, description=what or "measured"
+        )
+
+
+def _print(measured: Measured) -> None:
+    from rich.console import Console
+
+    from mapcount.report.bench import draw_bench
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console.print(*draw_bench(measured, width=console.width), sep="\n")
