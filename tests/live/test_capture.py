@@ -221,6 +221,27 @@ def test_what_a_capture_is_of(tmp_path: Path) -> None:
     assert () == capture(source, tmp_path).machine.limits[1:]
 
 
+def test_control_groups_that_matter(tmp_path: Path) -> None:
+    """A capture of some processes has their control groups, those above, and those that folios are charged to."""
+    groups = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/charged", "/other"]
+    source = MemorySource(
+        [process(1, [region()], cgroup="/a/b"), process(2, cgroup="/other")],
+        {1: [block_of([Run(0, folio=16, order=4)], [LargeFolio(16, cgroup=5)])]},
+        stats=[MemoryStat(path, inode, 0, 0, 0) for inode, path in enumerate(groups)],
+    )
+    write_capture(source, Selection(pids=(1,)), tmp_path / "some")
+    stats = CaptureSource(tmp_path / "some").memory_stats()
+    assert ["/", "/a", "/a/b", "/charged"] == [stat.path for stat in stats]
+    assert groups == [stat.path for stat in capture(source, tmp_path).memory_stats()]
+
+
+def test_an_address_space_is_there_once(tmp_path: Path) -> None:
+    """Of two processes with one address space that were both asked for, the first stands for both."""
+    source = MemorySource([process(4, sharing=(5,)), process(5, sharing=(4,))])
+    write_capture(source, Selection(pids=(4, 5)), tmp_path / "c")
+    assert [4] == CaptureSource(tmp_path / "c").pids()
+
+
 def test_nobody_was_selected(tmp_path: Path) -> None:
     """A selection without a process writes nothing."""
     with pytest.raises(LookupError):

@@ -27,7 +27,7 @@ from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
 from mapcount.live.selection import Selection, select
-from mapcount.live.snapshot import COUNTED, CannotHere, Machine, Process, Source, Unreadable
+from mapcount.live.snapshot import COUNTED, CannotHere, Machine, MemoryStat, Process, Source, Unreadable
 
 TRIES = 3
 """How often a process is read until it was at rest."""
@@ -83,9 +83,10 @@ def write_capture(
                 unreadable.append(reason)
         if unreadable and not writer.tables["processes"].rows:
             raise CannotHere(f"none of the processes could be read; the first: {unreadable[0]}")
-        writer.close()
+        everything = selection == Selection()
+        writer.close(every_cgroup=everything)
         progress(len(selected.pids), len(selected.pids))
-        size = write_meta(folder, writer.meta(unreadable, everything=selection == Selection()))
+        size = write_meta(folder, writer.meta(unreadable, everything=everything))
     return Written(
         target,
         {name: table.rows for name, table in writer.tables.items()},
@@ -102,12 +103,19 @@ class _Writer:
         self.tables = {name: TableWriter(folder, table, part_rows) for name, table in TABLES.items()}
         self._folder, self._source, self._hiding, self._part_rows = folder, source, hiding, part_rows
         self._numbers, self._hidden = FolioNumbers(), Hidden()
+        self._sharing: set[int] = set()
+        self._cgroups: set[str] = set()
+        self._inodes: set[int] = set()
+        """Control groups that processes are in, and that folios are charged to."""
 
     def add(self, pid: int) -> None:
         """A process with everything that it maps, or nothing of it. Raises Unreadable, OSError.
 
         A process that was not at rest, so that its pages are not those that smaps counted, is read again.
+        One that shares its address space with a process that is there already adds nothing.
         """
+        if pid in self._sharing:
+            return
         before = {name: table.rows for name, table in self.tables.items()}
         for tries_left in reversed(range(TRIES)):
             try:
@@ -147,6 +155,8 @@ class _Writer:
             "regions": [len(regions)],
             "blocks": [nr_blocks],
         }
+        self._sharing.update(process.sharing)
+        self._cgroups.add(process.cgroup)
         self.tables["processes"].append(PROCESSES.frame(row))
         self.tables["regions"].append(regions_frame(process.pid, regions))
 
@@ -162,17 +172,23 @@ class _Writer:
             self.tables["blocks"].append(BLOCKS.frame(row))
             self.tables["runs"].append(runs_frame(process.pid, shown.runs))
             self.tables["folios"].append(folios_frame(process.pid, shown.folios))
+            self._inodes.update(np.unique(shown.folios.cgroup).tolist())
             pages += int(shown.runs.nr[COUNTED[shown.runs.kind] & looked_into[shown.runs.region]].sum())
         return pages
 
-    def close(self) -> None:
-        """The control groups, and what is left of every table. Raises OSError."""
-        stats = self._source.memory_stats()
+    def close(self, *, every_cgroup: bool) -> None:
+        """The control groups, or those that matter to the processes, and the rest. Raises OSError."""
+        stats = [stat for stat in self._source.memory_stats() if every_cgroup or self._matters(stat)]
         if self._hiding.names:
             stats = [self._hidden.memory_stat(stat) for stat in stats]
         self.tables["cgroups"].append(cgroups_frame(stats))
         for table in self.tables.values():
             table.close()
+
+    def _matters(self, stat: MemoryStat) -> bool:
+        """Is a folio charged to this control group, or a process in it or below it?"""
+        below = stat.path.rstrip("/") + "/"
+        return stat.inode in self._inodes or any(f"{path}/".startswith(below) for path in self._cgroups)
 
     def meta(self, unreadable: Sequence[Unreadable], *, everything: bool) -> Meta:
         """What `meta.json` has to say."""
