@@ -41,11 +41,12 @@ KERNEL_OPTIONS = (
     "rootflags=version=9p2000.L,trans=virtio,access=any,msize=524288,cache=loose",
 )
 PREPARE = """\
-export PYTHONDONTWRITEBYTECODE=1 TMPDIR=/dev/shm
 if [ -b /dev/ram0 ]; then mkswap /dev/ram0 && swapon /dev/ram0; fi >/dev/null 2>&1
 echo 16 2>/dev/null >/proc/sys/vm/nr_hugepages
 """
 """Stories may need swap and hugetlb pages. The guest is thrown away, so it may have them."""
+ENVIRONMENT = "export PYTHONDONTWRITEBYTECODE=1 TMPDIR=/dev/shm\n"
+"""Of the guest's file systems only those in memory can be written."""
 EMULATED = "export NPY_DISABLE_CPU_FEATURES='AVX2 X86_V3'\n"
 """QEMU 7.2 emulates AVX2 with an error in it that makes numpy's argsort and unique wrong."""
 
@@ -101,7 +102,10 @@ def run_in_guest(
     kvm = kvm_works()
     with tempfile.TemporaryDirectory(prefix="mapcount-guest-", dir=folder) as private:
         answers = Path(private)
-        (answers / "command").write_text(("" if kvm else EMULATED) + _script(argv, answers))
+        (answers / "prepare").write_text(PREPARE)
+        (answers / "command").write_text(
+            (ENVIRONMENT if kvm else ENVIRONMENT + EMULATED) + _script(argv, answers)
+        )
         command = _qemu_command(bzimage, answers, folder, memory, cpus, kvm)
         start = time.monotonic()
         console, in_time = _run_qemu(command, timeout)
@@ -169,7 +173,7 @@ def _need_tools() -> None:
 def _script(argv: Sequence[str], answers: Path) -> str:
     at = {name: shlex.quote(str(answers / name)) for name in ("stdout", "stderr", "status")}
     return (
-        f"{PREPARE}cd {shlex.quote(os.getcwd())}\n"
+        f"cd {shlex.quote(os.getcwd())}\n"
         f"{shlex.join(argv)} </dev/null >{at['stdout']} 2>{at['stderr']}\n"
         f"echo $? >{at['status']}\n"
     )
@@ -177,7 +181,7 @@ def _script(argv: Sequence[str], answers: Path) -> str:
 
 def _qemu_command(bzimage: Path, answers: Path, folder: Path, memory: str, cpus: int, kvm: bool) -> list[str]:
     """Ask virtme-ng how to start QEMU."""
-    script = f"sh {shlex.quote(str(answers / 'command'))}"
+    script = "; ".join(f"sh {shlex.quote(str(answers / name))}" for name in ("prepare", "command"))
     plan = [sys.executable, "-m", "virtme.commands.run", "--dry-run", "--show-command"]
     plan += ["--kimg", str(bzimage.resolve()), "--mods", "none", "--memory", memory, "--cpus", str(cpus)]
     plan += ["--force-9p", "--disable-microvm", "--rwdir", str(folder), "--show-boot-console", "--verbose"]
