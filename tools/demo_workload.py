@@ -157,6 +157,7 @@ def folios_of_64k() -> Iterator[None]:
 
 def write_demo(target: Path, *, force: bool) -> None:
     """Capture the workload."""
+    from mapcount.audit.reading import Reading
     from mapcount.live.capture_write import write_capture
     from mapcount.live.live_source import open_live_source
     from mapcount.live.selection import Selection
@@ -165,7 +166,8 @@ def write_demo(target: Path, *, force: bool) -> None:
         with folios_of_64k():
             pids = stack.enter_context(workload())
         source = stack.enter_context(open_live_source())
-        written = write_capture(source, Selection(pids=tuple(pids)), target, force=force)
+        selection = Selection(pids=tuple(pids))
+        written = write_capture(source, selection, target, force=force, reading=Reading)
     print(f"wrote {written.path}: {written.rows['runs']} runs, {written.bytes} bytes")
 
 

@@ -17,7 +17,7 @@ from mapcount.live.capture_renumber import FolioNumbers, renumbered_regions
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import Hiding, Written, write_capture
 from mapcount.live.selection import Selection
-from mapcount.live.snapshot import Block, Kind, MemoryStat, Process, Region, Runs, Source, Unreadable
+from mapcount.live.snapshot import Block, Kind, Machine, MemoryStat, Process, Region, Runs, Source, Unreadable
 
 from .fakes import LargeFolio, MemorySource, Run, block_of, machine, process, region
 from .strategies import regions, sources
@@ -189,13 +189,33 @@ class Restless(MemorySource):
         yield block_of([Run(page) for page in range(min(self.looks, 3))])
 
 
-@pytest.mark.parametrize(("rss", "looks"), [(4, 1), (8, 2), (12, 3), (16, 3), (0, 3)])
-def test_a_process_is_read_until_it_was_at_rest(tmp_path: Path, rss: int, looks: int) -> None:
-    """A process whose pages are not those that smaps counted is read again, three times at most."""
+class PagesAsWanted:
+    """Finds a process at rest when it maps so many pages as smaps counts KiB."""
+
+    def __init__(self, _machine: Machine, process: Process) -> None:
+        self.off_kib = process.total("Rss")
+
+    def add(self, block: Block) -> None:
+        """Count pages."""
+        self.off_kib -= int(block.runs.nr.sum())
+
+
+@pytest.mark.parametrize(("rss", "looks"), [(1, 1), (2, 2), (3, 3), (4, 3), (0, 3)])
+@pytest.mark.parametrize("part_rows", [1, 2, PART_ROWS])
+def test_a_process_is_read_until_it_was_at_rest(tmp_path: Path, rss: int, looks: int, part_rows: int) -> None:
+    """A process that was not at rest is read again, three times at most, and only the last time counts."""
     source = Restless([process(1, [region(16, smaps={"Rss": rss})])])
-    read = capture(source, tmp_path)
+    write_capture(source, Selection(), tmp_path / "c", reading=PagesAsWanted, part_rows=part_rows)
+    read = CaptureSource(tmp_path / "c")
     (block,) = read.blocks(read.process(1))
     assert (looks, looks) == (source.looks, len(block.runs))
+
+
+def test_without_frames_nobody_knows_who_is_at_rest(tmp_path: Path) -> None:
+    """Where no frames are readable, a process is read once."""
+    source = Restless([process(1, [region(16)])], machine=machine(frames=False))
+    write_capture(source, Selection(), tmp_path / "c", reading=PagesAsWanted)
+    assert 1 == source.looks
 
 
 def test_what_a_capture_is_of(tmp_path: Path) -> None:
@@ -222,7 +242,7 @@ def test_what_a_capture_is_of(tmp_path: Path) -> None:
 
 
 def test_control_groups_that_matter(tmp_path: Path) -> None:
-    """A capture of some processes has their control groups, those above, and those that folios are charged to."""
+    """A capture of some processes has their control groups, those above, and whom folios are charged to."""
     groups = ["/", "/a", "/a/b", "/a/b/c", "/ab", "/charged", "/other"]
     source = MemorySource(
         [process(1, [region()], cgroup="/a/b"), process(2, cgroup="/other")],

@@ -52,6 +52,7 @@ def capture(
     (/proc, /sys, the kernel's struct folio where it can be read) and stops no process. Root sees everything;
     what could not be read is named. Exit 3: nothing could be read, or the disk is full; nothing was written.
     """
+    from mapcount.audit.reading import Reading
     from mapcount.live.capture_write import Hiding, write_capture
     from mapcount.live.live_source import open_live_source
     from mapcount.live.snapshot import CannotHere
@@ -63,7 +64,13 @@ def capture(
     try:
         with open_live_source() as source:
             written = write_capture(
-                source, selection, Path(target), hiding=hiding, force=force, progress=_show_progress
+                source,
+                selection,
+                Path(target),
+                hiding=hiding,
+                force=force,
+                reading=Reading,
+                progress=_show_progress,
             )
     except (FileExistsError, LookupError) as error:
         _end(visible(str(error)), USAGE)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
 from mapcount.live.selection import Selection, select
-from mapcount.live.snapshot import COUNTED, CannotHere, Machine, MemoryStat, Process, Source, Unreadable
+from mapcount.live.snapshot import Block, CannotHere, Machine, MemoryStat, Process, Source, Unreadable
 
 TRIES = 3
 """How often a process is read until it was at rest."""
@@ -39,6 +40,17 @@ class Hiding:
 
     places: bool = True
     names: bool = False
+
+
+class Reading(Protocol):
+    """Looks on while a process is read."""
+
+    def add(self, block: Block) -> None:
+        """One more block of it."""
+
+    @property
+    def off_kib(self) -> int:
+        """How far what was read is from smaps: 0 for a process at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,13 @@ def write_capture(
     hiding: Hiding = Hiding(),
     force: bool = False,
     part_rows: int = PART_ROWS,
+    reading: Callable[[Machine, Process], Reading] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Written:
     """Write the processes of `source` that were asked for to a new directory `target`.
 
-    `force` replaces a capture, and nothing else. `progress` hears how many processes are done, of how many.
+    `force` replaces a capture, and nothing else. `reading` judges whether a process was at rest: one that
+    was not is read again, a few times. `progress` hears how many processes are done, of how many.
     Raises FileExistsError if there is something at `target`, LookupError if nothing was selected, CannotHere
     if nothing could be read, and OSError; then nothing was written, and what was there is still there.
     """
@@ -74,7 +88,7 @@ def write_capture(
         raise LookupError("no process was selected")
     unreadable = list(selected.unreadable)
     with new_directory(target) as folder:
-        writer = _Writer(folder, source, hiding, part_rows)
+        writer = _Writer(folder, source, hiding, part_rows, reading)
         for done, pid in enumerate(selected.pids):
             progress(done, len(selected.pids))
             try:
@@ -99,9 +113,17 @@ def write_capture(
 class _Writer:
     """The tables of one capture, and what hides in them."""
 
-    def __init__(self, folder: Path, source: Source, hiding: Hiding, part_rows: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: Source,
+        hiding: Hiding,
+        part_rows: int,
+        reading: Callable[[Machine, Process], Reading] | None,
+    ) -> None:
         self.tables = {name: TableWriter(folder, table, part_rows) for name, table in TABLES.items()}
-        self._folder, self._source, self._hiding, self._part_rows = folder, source, hiding, part_rows
+        self._source, self._hiding, self._part_rows = source, hiding, part_rows
+        self._reading = reading if source.machine.frames else None
         self._numbers, self._hidden = FolioNumbers(), Hidden()
         self._sharing: set[int] = set()
         self._cgroups: set[str] = set()
@@ -111,8 +133,8 @@ class _Writer:
     def add(self, pid: int) -> None:
         """A process with everything that it maps, or nothing of it. Raises Unreadable, OSError.
 
-        A process that was not at rest, so that its pages are not those that smaps counted, is read again.
-        One that shares its address space with a process that is there already adds nothing.
+        One that was not at rest is read again. One that shares its address space with a process that is
+        there already adds nothing.
         """
         if pid in self._sharing:
             return
@@ -120,8 +142,8 @@ class _Writer:
         for tries_left in reversed(range(TRIES)):
             try:
                 process = self._source.process(pid)
-                pages = self._add_blocks(process)
-                if not tries_left or self._at_rest(process, pages):
+                at_rest = self._add_blocks(process)
+                if at_rest or not tries_left:
                     self._add_process(process, self.tables["blocks"].rows - before["blocks"])
                     return
             except CaptureError:
@@ -132,11 +154,6 @@ class _Writer:
                 self._take_back(before)
                 raise
             self._take_back(before)
-
-    def _at_rest(self, process: Process, pages: int) -> bool:
-        """Are these the pages that smaps counted? Without frames nobody knows."""
-        machine = self._source.machine
-        return not machine.frames or pages * machine.page_size == process.total("Rss") << 10
 
     def _take_back(self, rows: Mapping[str, int]) -> None:
         for name, table in self.tables.items():
@@ -160,11 +177,12 @@ class _Writer:
         self.tables["processes"].append(PROCESSES.frame(row))
         self.tables["regions"].append(regions_frame(process.pid, regions))
 
-    def _add_blocks(self, process: Process) -> int:
-        """What it maps; how many of its pages smaps should count. CaptureError: it does not hang together."""
-        looked_into = np.array(["pf" not in region.flags for region in process.regions], np.bool_)
-        pages = 0
+    def _add_blocks(self, process: Process) -> bool:
+        """What it maps; was it at rest, as far as that is known? CaptureError: it does not hang together."""
+        reading = self._reading and self._reading(self._source.machine, process)
         for block in self._source.blocks(process):
+            if reading:
+                reading.add(block)
             shown = renumbered_block(block, self._numbers) if self._hiding.places else block
             check_folios(str, shown.folios)
             check_runs(str, shown.runs, process.regions, shown.folios)
@@ -173,8 +191,7 @@ class _Writer:
             self.tables["runs"].append(runs_frame(process.pid, shown.runs))
             self.tables["folios"].append(folios_frame(process.pid, shown.folios))
             self._inodes.update(np.unique(shown.folios.cgroup).tolist())
-            pages += int(shown.runs.nr[COUNTED[shown.runs.kind] & looked_into[shown.runs.region]].sum())
-        return pages
+        return not (reading and reading.off_kib)
 
     def close(self, *, every_cgroup: bool) -> None:
         """The control groups, or those that matter to the processes, and the rest. Raises OSError."""
