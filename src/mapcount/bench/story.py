@@ -58,7 +58,7 @@ class Story:
 
     @property
     def exits(self) -> bool:
-        """Is the timed step an exit? Nobody can time that but who waits for it, and by the clock on the wall."""
+        """Is the timed step an exit? Only who waits for it can time that, by the clock on the wall."""
         return self.timed.split()[1] == "exit"
 
     def scenario(self, form: Form, size_kib: int, *, filled: bool = True) -> Scenario:
@@ -92,7 +92,8 @@ BENCHMARKS: Mapping[str, tuple[Story, ...]] = {
               f"P munmap {REGION}"),
         Story("munmap shared", "munmap() by a child: its parent keeps the memory", ("P fork A",),
               f"A munmap {REGION}"),
-        Story("exit shared", "exit of a child, as who waits for it sees it: its parent keeps the memory", ("P fork A",), "A exit"),
+        Story("exit shared", "exit of a child, as who waits for it sees it: its parent keeps the memory",
+              ("P fork A",), "A exit"),
     ),
     "cow": (
         Story("child gone", "write by a parent whose only child has exited",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import sys
@@ -18,11 +19,18 @@ from mapcount.cli import CANNOT, FINDING
 if TYPE_CHECKING:
     from mapcount.bench.measured import Measured
 
-DEFAULT_KIB = 1 << 20
-SMALLEST_KIB = 16 << 10
+GIB = 1 << 20
+"""In KiB."""
 
 
-def _kib(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+def _gib(ctx: click.Context, param: click.Parameter, value: float | None) -> int | None:
+    """GiB as KiB."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("is not a number")
+    return None if value is None else int(value * GIB)
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
     """`4K,64K,2M` as KiB."""
     if value is None:
         return None
@@ -42,7 +50,9 @@ def _kib(ctx: click.Context, param: click.Parameter, value: str | None) -> list[
 @click.argument("benchmark", metavar="fork|munmap|cow", type=click.Choice(["fork", "munmap", "cow"]))
 @click.option(
     "--gib",
-    type=click.FloatRange(SMALLEST_KIB / DEFAULT_KIB, 1 << 14),
+    "size_kib",
+    type=click.FloatRange(1 / 64, 1 << 14),
+    callback=_gib,
     help="Memory to use, in GiB. Unless said: 1, or what there is room for. `cow` needs twice as much.",
 )
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Times to measure.")
@@ -50,7 +60,7 @@ def _kib(ctx: click.Context, param: click.Parameter, value: str | None) -> list[
     "--size",
     "sizes",
     metavar="4K,64K,2M",
-    callback=_kib,
+    callback=_sizes,
     help="Folio sizes to measure, with commas. Unless said: 4K and all others, as far as they are enabled.",
 )
 @click.option(
@@ -61,7 +71,7 @@ def _kib(ctx: click.Context, param: click.Parameter, value: str | None) -> list[
 )
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, with every sample, as JSON.")
 def bench(
-    benchmark: str, gib: float | None, runs: int, sizes: list[int] | None, set_thp: bool, as_json: bool
+    benchmark: str, size_kib: int | None, runs: int, sizes: list[int] | None, set_thp: bool, as_json: bool
 ) -> None:
     """Measure what the running kernel costs per page, by folio size.
 
@@ -81,7 +91,7 @@ def bench(
 
     try:
         with _stoppable():
-            measured = _measure(benchmark, gib, runs, sizes, set_thp=set_thp)
+            measured = _measure(benchmark, size_kib, runs, sizes, set_thp=set_thp)
     except (CannotHere, Unreadable, AgentLost, OSError) as error:
         click.echo(f"mapcount bench: {error}", err=True)
         sys.exit(CANNOT)
@@ -96,7 +106,7 @@ def bench(
 
 
 def _measure(
-    benchmark: str, gib: float | None, runs: int, sizes: list[int] | None, *, set_thp: bool
+    benchmark: str, size_kib: int | None, runs: int, sizes: list[int] | None, *, set_thp: bool
 ) -> Measured:
     from mapcount.bench.forms import choose
     from mapcount.bench.measure import Bench, check_machine
@@ -105,7 +115,6 @@ def _measure(
     from mapcount.live.snapshot import CannotHere
     from mapcount.live.thp import read_thp, thp_settings
 
-    size_kib = room_for(benchmark, None if gib is None else int(gib * (1 << 20)))
     with (
         open_live_source(struct_folio=False) as source,
         thp_settings(
@@ -113,26 +122,32 @@ def _measure(
         ) as session,
     ):
         check_machine(source)
+        room = room_for(benchmark, size_kib)
         thp = read_thp()
         forms, left_out = choose(sizes, thp, may_write=set_thp)
         if not forms:
             wanted = "; ".join(f"{path} = {value}" for out in left_out for path, value in out.writes.items())
             raise CannotHere(f"none of these sizes is enabled; --set-thp would write {wanted}")
         with _progress() as told:
-            return Bench(source, session, thp, size_kib, runs, set_thp, told).run(benchmark, forms, left_out)
+            return Bench(source, session, thp, room, runs, set_thp, told).run(benchmark, forms, left_out)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let the first SIGINT, SIGTERM or SIGHUP end the block, so that everything is put back; ignore others."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """Let the first SIGINT, SIGTERM or SIGHUP end the block, so that everything is put back.
+
+    More of them, and those that were ignored before (nohup), are ignored.
+    """
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        for other in numbers:
+        for other in before:
             signal.signal(other, signal.SIG_IGN)
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, stop) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:

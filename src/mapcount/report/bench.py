@@ -23,7 +23,7 @@ LONGEST = 60
 """Columns of the longest bar."""
 NS_PER_MS = 1e6
 LEGEND = (
-    "updates/page: counter updates that the simulated kernel needs with per-page counts; without: with "
+    "updates: counter updates a page that the simulated kernel needs with per-page counts; without: with "
     f"NO_PAGE_MAPCOUNT; published: what that changed in run time elsewhere ({published.SOURCE})"
 )
 
@@ -60,7 +60,7 @@ def _wrapped(sentence: str, width: int, style: str = "") -> Iterator[Text]:
 
 def _updates(rows: Sequence[Row]) -> Table:
     """Times beside the counter updates that the simulator predicts, and published figures."""
-    table = _table("updates/page", "without", "published")
+    table = _table("updates", "without", "published")
     for row in rows:
         change = published.change(row.story.name, row.form)
         table.add_row(
@@ -93,7 +93,7 @@ def _table(*more: str) -> Table:
 
 
 def _times(row: Row) -> tuple[str, ...]:
-    low, mid, high = (f"{ns / NS_PER_MS:.3f}" for ns in (row.ns.low, row.ns.mid, row.ns.high))
+    low, mid, high = (figure(ns / NS_PER_MS) for ns in (row.ns.low, row.ns.mid, row.ns.high))
     return form_name(row.form), mid, f"{low} .. {high}", figure(row.ns_per_page)
 
 
