@@ -110,6 +110,8 @@ def audit(
         if others is not None:
             census.add(others.at(seen.new(others.folio)))
         processes[reading.process.pid] = _audited(machine, reading)
+    if on_progress:
+        on_progress("processes", len(pids), len(pids))
     kib = machine.page_size >> 10
     return Audit(
         name=source.name,

@@ -108,6 +108,8 @@ def survey(source: Source, on_progress: Callable[[int, int], None] | None = None
             unreadable.append(reason)
         else:
             everybody.add(one.added_up())
+    if on_progress:
+        on_progress(len(pids), len(pids))
     return Survey(everybody.added_up(), unreadable)
 
 

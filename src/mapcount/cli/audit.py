@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -111,32 +111,33 @@ def audit(
         output.show(overview)
         while watch:
             time.sleep(watch)
-            output.show(_audited(captures, selection))
-    except (CaptureError, LookupError, FileExistsError, ValueError) as error:
+            replace(output, force=True).show(_audited(captures, selection))
+    except (CaptureError, LookupError, ValueError) as error:
         _end(visible(str(error)), USAGE)
     except CannotHere as error:
         _end(visible(str(error)), CANNOT)
     except BrokenPipeError:
         raise
     except OSError as error:
-        _end(f"{visible(str(error.filename or target))}: {error.strerror}", CANNOT)
+        message = f"{visible(str(error.filename))}: {error.strerror}"
+        _end(message, USAGE if isinstance(error, FileExistsError) else CANNOT)
     except KeyboardInterrupt:
         sys.exit(0 if watch else INTERRUPTED)
     if not overview.predicted:
-        _end("nothing could be predicted", CANNOT)
+        _end("nothing could be predicted" if overview.rows else "no process could be read", CANNOT)
 
 
 def _audited(captures: Sequence[str], selection: Selection) -> Overview:
     """Every capture, or this machine as it is now. Raises LookupError if no process fits the selection."""
     from mapcount.audit.machine import audit as audit_machine
     from mapcount.audit.overview import Overview
-    from mapcount.live.selection import select
+    from mapcount.live.selection import Selection, select
 
     found = []
     for opened in [_capture(path) for path in captures] or [_this_machine()]:
         with opened as source:
             selected = select(source, selection)
-            whole = not (selection.pids or selection.comms or selection.cgroups)
+            whole = selection == Selection() and getattr(source, "everything", True)
             found.append(audit_machine(source, selected.pids, whole=whole, on_progress=_show_progress))
     if not any(one.processes or one.unreadable for one in found):
         raise LookupError("no process fits what was asked for")

@@ -45,9 +45,11 @@ def draw_audit(
     yield from draw_reservations(overview)
     if len(overview.audits) > 1:
         yield from _section("Machines", machine_table(overview, most))
-    yield from _section(
-        _of("Processes", len(rows), most), process_table(overview, rows[:most], wide=width >= WIDE)
-    )
+    if rows:
+        table = process_table(overview, rows[:most], wide=width >= WIDE)
+        yield from _section(_of("Processes", len(rows), most), table)
+    elif overview.rows:
+        yield Text("\nNo process changes by so much.")
     if overview.folios:
         yield from _section("Large folios by size; each once", folio_table(overview.folios))
         yield from _mistakes(overview)
@@ -144,32 +146,30 @@ def _in_words(overview: Overview) -> Iterator[Text]:
 
 
 def _mistakes(overview: Overview) -> Iterator[RenderableType]:
-    """What follows from folios mistaken for shared."""
+    """What follows from folios mistaken for shared: a line for each part of the kernel that asks."""
     mistakes = overview.mistakes
-    if not mistakes.folios:
-        return
-    copied = sum(row.copied_kib for row in overview.rows)
-    most = sum(row.process.mistakes.copied_at_most * row.page_kib for row in overview.rows)
-    table = columns("", "", left=2)
-    words = f"{about(copied)} will be copied by the next write, instead of reused"
-    if most > copied:
-        words = f"at least {words}; {about(most)} at most"
-    table.add_row("copy-on-write", words)
-    limit = {audit.machine.max_ptes_shared for audit in overview.audits}
-    table.add_row(
-        "khugepaged",
-        f"{plural(mistakes.collapses, 'range')} of PMD size left alone: more than "
-        f"{' or '.join(map(str, sorted(limit)))} pages look shared",
-    )
-    table.add_row(
-        "MADV_COLD, _PAGEOUT, _FREE",
-        f"{plural(mistakes.advice_always, 'folio')} skipped, {mistakes.advice_partly} more for a part alone",
-    )
-    table.add_row(
-        "mbind, migrate_pages",
-        f"{plural(mistakes.folios, 'folio')} not moved, unless all are to be (MPOL_MF_MOVE_ALL)",
-    )
-    yield from _section("What the mistakes lead to", table)
+    lines: dict[str, str] = {}
+    if most := sum(row.process.mistakes.copied_at_most * row.page_kib for row in overview.rows):
+        copied = sum(row.copied_kib for row in overview.rows)
+        bounds = about(copied) if copied == most else f"at least {about(copied)}, at most {about(most)}"
+        lines["copy-on-write"] = f"{bounds} copied by the next write, instead of reused"
+    if mistakes.collapses:
+        limits = sorted({audit.machine.max_ptes_shared for audit in overview.audits})
+        lines["khugepaged"] = (
+            f"{plural(mistakes.collapses, 'range')} of PMD size left alone: more than "
+            f"{' or '.join(map(str, limits))} pages look shared"
+        )
+    advised = {"": mistakes.advice_always, " when a part of it is meant": mistakes.advice_partly}
+    if skipped := [f"{plural(nr, 'folio')} skipped{when}" for when, nr in advised.items() if nr]:
+        lines["MADV_COLD, _PAGEOUT, _FREE"] = ", ".join(skipped)
+    if mistakes.folios:
+        lines["mbind, migrate_pages"] = (
+            f"{plural(mistakes.folios, 'folio')} not moved (without MPOL_MF_MOVE_ALL)"
+        )
+        table = columns("", "")
+        for who, what in lines.items():
+            table.add_row(who, what)
+        yield from _section("What the mistakes lead to", table)
 
 
 def _cgroups(overview: Overview, most: int, *, wide: bool) -> Iterator[RenderableType]:
@@ -190,5 +190,4 @@ def _unreadable(overview: Overview) -> Iterator[RenderableType]:
         lines = list(draw_unreadable(audit.unreadable))
         if lines:
             yield Text()
-            yield Text(f"Not read on {visible(machine)}" if machine else "Not read", "bold")
-            yield from map(Text, lines)
+            yield from (Text(f"{visible(machine)}: {line}" if machine else line) for line in lines)

@@ -32,7 +32,7 @@ def process_table(overview: Overview, rows: Sequence[Row]) -> Table:
 
 def _process(row: Row) -> Iterator[Cell]:
     process = row.process
-    yield from (visible(row.machine), process.pid, visible(process.comm), visible(process.cgroup))
+    yield from (visible(row.machine) or None, process.pid, visible(process.comm), visible(process.cgroup))
     yield from asdict(process.now).values()
     for name in FLAVOURS:
         memory = process.under.get(name)
@@ -45,7 +45,9 @@ def folio_table(overview: Overview, rows: Sequence[Row]) -> Table:
     """One row per kind and size of large folios on each machine."""
     machines = zip(overview.names, overview.audits, strict=True)
     cells: list[list[Cell]] = [
-        [visible(name), *asdict(folios).values()] for name, audit in machines for folios in audit.folios
+        [visible(name) or None, *asdict(folios).values()]
+        for name, audit in machines
+        for folios in audit.folios
     ]
     return Table(["machine", *(f.name for f in fields(FolioSize))], TEXTS, cells)
 
@@ -57,7 +59,7 @@ def cgroup_table(overview: Overview, rows: Sequence[Row]) -> Table:
         names += [f"{name}_kib", *(f"{name}_kib_{flavour}" for flavour in FLAVOURS.values())]
     cells: list[list[Cell]] = [
         [
-            visible(machine),
+            visible(machine) or None,
             visible(group.path),
             *_statistic(group.anon),
             *_statistic(group.file_mapped),

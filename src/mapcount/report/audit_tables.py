@@ -45,7 +45,9 @@ def machine_table(overview: Overview, most: int) -> Table:
             signed_about(sum(row.pss_change for row in rows)),
             about(sum(row.process.now.uss_kib for row in rows)),
             signed_about(sum(row.uss_change for row in rows)),
-            signed_about(anon.under[then] - anon.now_kib) if anon else "?",
+            "at least " * (not audit.complete) + signed_about(anon.under[then] - anon.now_kib)
+            if anon
+            else "?",
             about(sum(row.mistaken_kib for row in rows)),
         )
     return table

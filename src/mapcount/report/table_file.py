@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Collection, Sequence
@@ -27,11 +28,13 @@ class Table:
 
 
 def check_target(path: Path, *, force: bool = False) -> None:
-    """May a table be written there? Raises FileExistsError, and ValueError for a name that says no format."""
+    """May a table be written there? Raises FileExistsError, and ValueError for a name that cannot be."""
     if path.suffix not in FORMATS:
         raise ValueError(f"{path}: a table's name ends in {' or '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: {path.parent} is no directory")
     if not force and os.path.lexists(path):
-        raise FileExistsError(f"{path} exists: --force replaces it")
+        raise FileExistsError(errno.EEXIST, "exists: --force replaces it", str(path))
 
 
 def write_table(path: Path, table: Table, *, force: bool = False) -> None:
@@ -57,6 +60,9 @@ def _write(path: Path, content: bytes, *, force: bool) -> None:
             os.fsync(file.fileno())
         check_target(path, force=force)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
