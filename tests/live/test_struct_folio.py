@@ -16,7 +16,7 @@ from mapcount.live.btf import VMLINUX, Btf
 from mapcount.live.kernel import kernel_config, release, running_flavour
 from mapcount.live.snapshot import I8, U64, UNKNOWN, CannotHere
 from mapcount.live.struct_folio import FolioReader, open_folio_reader
-from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, PMD_ORDER, Flavour
+from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, PMD_ORDER, V6_14, Flavour
 from mapcount.tracking.folio import Folio
 from mapcount.tracking.invariants import violations
 from mapcount.tracking.layout import layout_of
@@ -173,6 +173,17 @@ def test_a_small_folio_as_tracking_knows_it() -> None:
     assert folio is not None
     assert {"order": 0, "refcount": 2, "page_mapcount": "1*2"} == folio.counters()
     assert folio_of(reader, 5) is None
+
+
+def test_a_kernel_that_counted_otherwise() -> None:
+    """Before 6.10 folios had no total: counts that are there are read, and none is made up."""
+    pages = FakePages(layout_of(V6_14), 8)
+    pages.put(4, 2, {"_refcount": 3, "_pincount": 1})
+    reader = FolioReader(pages.vmemmap(without=["_large_mapcount", "_nr_pages_mapped"]), V6_14)
+    counters = reader.counters(_u64(4))
+    assert (2, 3, 1) == (counters.order[0], counters.refcount[0], counters.pincount[0])
+    assert (UNKNOWN, UNKNOWN) == (counters.large_mapcount[0], counters.nr_pages_mapped[0])
+    assert folio_of(reader, 4) is None
 
 
 @pytest.mark.parametrize("name", FLAVOURS)

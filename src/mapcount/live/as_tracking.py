@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mapcount.live.btf import Btf
+from mapcount.live.snapshot import UNKNOWN
 from mapcount.live.struct_folio import FolioCounters, FolioReader
 from mapcount.tracking.flavour import Flavour
 from mapcount.tracking.folio import ENTIRELY_MAPPED, Folio
@@ -15,9 +16,10 @@ from mapcount.tracking.per_page import PerPage
 
 
 def folio_of(reader: FolioReader, head: int) -> Folio | None:
-    """One folio, named by its first frame, with its per-page counts and slots; None if unreadable.
+    """One folio, named by its first frame, with its per-page counts and slots.
 
-    What this kernel does not have is 0, as in a simulated folio.
+    What its flavour or its order does not have is 0, as in a simulated folio. None if it is unreadable, or of
+    a kernel from before 6.10, which counted in other ways.
     """
     columns = reader.counters(np.array([head], np.uint64))
     return folio_in(reader, columns, 0, head)
@@ -25,7 +27,7 @@ def folio_of(reader: FolioReader, head: int) -> Folio | None:
 
 def folio_in(reader: FolioReader, columns: FolioCounters, row: int, head: int) -> Folio | None:
     """The same, of a folio whose counters are a row of those that were read of many."""
-    if not columns.ok[row]:
+    if not columns.ok[row] or columns.large_mapcount[row] == UNKNOWN:
         return None
     found = {name: getattr(columns, name)[row] for name in columns.__slots__}
     folio = Folio(reader.flavour, int(found["order"]), hugetlb=found["hugetlb"] == 1)
