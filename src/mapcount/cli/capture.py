@@ -90,11 +90,15 @@ def capture(
 
 def _show_progress(done: int, of: int) -> None:
     """One line on a terminal's standard error, which the last call removes."""
+    _over_the_line(f"{done} of {of} processes" if done < of else "")
+
+
+def _over_the_line(text: str) -> None:
     if sys.stderr.isatty():
-        text = f"{done} of {of} processes" if done < of else ""
         click.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
 
 def _end(message: str, code: int) -> NoReturn:
+    _over_the_line("")
     click.echo(message, err=True)
     sys.exit(code)

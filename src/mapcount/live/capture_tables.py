@@ -1,4 +1,8 @@
-"""Tables of a capture on disk, written and read a part at a time (see `capture_format`)."""
+"""Tables of a capture on disk, written and read a part at a time (see `capture_format`).
+
+What is read was checked against its SHA-256 before, so damage never reaches the Parquet reader. Malice can:
+a file that was made to hurt its reader, with the right checksum, can still make it run out of memory.
+"""
 
 from __future__ import annotations
 
