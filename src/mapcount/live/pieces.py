@@ -96,11 +96,13 @@ class FrameReader:
 
 
 def orders_in_view(view: FrameView, pieces: I64) -> I8:
-    """The orders of folios whose first piece is given, where the frame after the piece was read as well."""
+    """The orders of the folios of some pieces, where they are whole: from the first page to another's."""
     edges = np.append(view.begin, len(view.flags))
     nr, end = edges[pieces + 1] - edges[pieces], edges[pieces + 1]
-    whole = (nr & (nr - 1) == 0) & (nr > 1) & ~np.isin(end, np.append(view.stretches.offset, len(view.flags)))
-    return np.where(whole, np.log2(nr).astype(np.int8), UNKNOWN).astype(np.int8)
+    whole = any_of(view.flags[view.begin[pieces]], Kpf.COMPOUND_HEAD)
+    whole &= ~np.isin(end, np.append(view.stretches.offset, len(view.flags)))
+    whole &= (nr > 1) & (nr & (nr - 1) == 0)
+    return np.where(whole, np.log2(nr), UNKNOWN).astype(np.int8)
 
 
 def kinds(flags: U64) -> I8:

@@ -1,0 +1,114 @@
+"""The running kernel as a source, against plain loops over the same files and the kernel's own sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mapcount.live.live_source import LiveSource, open_live_source
+from mapcount.live.snapshot import Block, Kind, Process
+
+from .child import Child
+from .naive import pages_in, pages_of
+
+PROC = Path("/proc")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["struct-folio", "proc-alone"])
+def source(request: pytest.FixtureRequest) -> Iterator[LiveSource]:
+    """This machine, with and without the kernel's own struct folio."""
+    with open_live_source(struct_folio=request.param) as source:
+        if not source.machine.frames or source.machine.folios != request.param:
+            pytest.skip("; ".join(source.machine.limits))
+        yield source
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    """A process of our own."""
+    with Child() as child:
+        yield child
+
+
+MAPPINGS = {
+    "small pages": "anon(64 * PAGE)",
+    "a huge page by a PMD": "anon(2 * PMD, huge=True)",
+    "a huge page by PTEs": "at = anon(PMD, huge=True); by_pte(at)",
+    "half a huge page": "at = anon(PMD, huge=True); libc.munmap(at, PMD // 2)",
+    "every other page of a huge one": (
+        "at = anon(PMD, huge=True)\nfor i in range(0, 512, 2): libc.munmap(at + i * PAGE, PAGE)"
+    ),
+    "one page of a huge one, far from its first": "at = anon(PMD, huge=True); libc.munmap(at, 500 * PAGE)",
+    "a huge page in two regions": "at = anon(PMD, huge=True); libc.mprotect(at + 100 * PAGE, 50 * PAGE, 1)",
+    "with a child": "anon(PMD, huge=True); anon(8 * PAGE); fork()",
+    "with a child that unmapped a part": ("at = anon(PMD, huge=True); fork('libc.munmap(at, PMD // 4)')"),
+    "shared memory, twice": (
+        "fd = os.memfd_create('twice'); os.ftruncate(fd, 16 * PAGE)\n"
+        "for _ in range(2): ctypes.memset(shared(fd, 16 * PAGE), 1, 16 * PAGE)\n"
+        "KEEP.append(shared(fd, 8 * PAGE, offset=4 * PAGE)); ctypes.memset(KEEP[0], 1, 8 * PAGE)"
+    ),
+    "the zero page": "at = anon(16 * PAGE, fill=False); ctypes.string_at(at, 8 * PAGE); ctypes.memset(at, 1, 1)",
+    "holes": (
+        "at = anon(1 << 30, fill=False)\nfor i in (0, 1, 2, 600, 601, 100_000, 262_143): "
+        "ctypes.memset(at + i * PAGE, 1, 1)"
+    ),
+    "read-only after a fork": "at = anon(4 * PAGE); fork(); ctypes.memset(at + PAGE, 2, 1)",
+}
+"""What to map, by what it shows."""
+
+
+def ours(process: Process) -> set[int]:
+    """The regions whose pages nobody else's doings change: anonymous ones, and our own shared memory."""
+    return {i for i, r in enumerate(process.regions) if not r.name or r.name.startswith("/memfd:")}
+
+
+def look(source: LiveSource, pid: int) -> tuple[Process, list[Block]]:
+    """A process and all it maps."""
+    process = source.process(pid)
+    return process, list(source.blocks(process))
+
+
+@pytest.mark.parametrize("code", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_pages_are_what_plain_loops_find(source: LiveSource, child: Child, code: str) -> None:
+    """Every page's folio, place in it, kind, bit 56 and mapcount are what the kernel's files say one by one."""
+    child.do(code)
+    for _ in range(5):  # compaction may move pages between two looks
+        process, blocks = look(source, child.pid)
+        wanted = ours(process)
+        expected = [page for page in pages_of(PROC, child.pid, process.regions) if page.region in wanted]
+        actual = [page for page in pages_in(blocks) if page.region in wanted]
+        if expected == actual:
+            break
+    assert len(expected) >= 4
+    assert expected == actual
+
+
+@pytest.mark.parametrize("code", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_runs_add_up_to_smaps(source: LiveSource, child: Child, code: str) -> None:
+    """Rss, Pss and AnonHugePages of each region, computed from its runs, are smaps' own."""
+    child.do(code)
+    for _ in range(5):
+        process, blocks = look(source, child.pid)
+        said = {i: tuple(process.regions[i].smaps[name] for name in SUMS) for i in ours(process)}
+        found = {i: sums(blocks, i) for i in ours(process)}
+        if said == found:
+            break
+    assert said == found
+
+
+SUMS = ("Rss", "Pss", "AnonHugePages")
+
+
+def sums(blocks: list[Block], region: int) -> tuple[int, int, int]:
+    """The same of one region, in KiB."""
+    rss = pss = by_pmd = 0
+    for runs in (block.runs for block in blocks):
+        mine = (runs.region == region) & (runs.kind != Kind.ZERO)
+        nr, mapcount = runs.nr[mine].astype(np.int64), runs.mapcount[mine].astype(np.int64)
+        rss += int(nr.sum()) * 4
+        pss += int((nr * ((4096 << 12) // mapcount)).sum())
+        by_pmd += int(nr[runs.pmd[mine] == 1].sum()) * 4
+    return rss, pss >> 22, by_pmd
