@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mapcount.live.kernel_memory import BpfMemory
+from mapcount.live.bpf_memory import BpfMemory
 from mapcount.live.snapshot import CannotHere
 
 

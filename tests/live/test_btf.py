@@ -17,6 +17,7 @@ from mapcount.tracking.layout import layout_of
 
 from .btf_file import PAGE_FLAGS, BtfFile, btf_of
 
+QUICK = settings(derandomize=True, deadline=None)
 NEEDS_BTF = pytest.mark.skipif(not Path(VMLINUX).exists(), reason=f"this kernel has no {VMLINUX}")
 
 
@@ -207,6 +208,7 @@ def _ask_everything(data: bytes) -> None:
         assert str(error).startswith("small.btf: ")  # noqa: PT017 - any error is fine that says where
 
 
+@QUICK
 @given(st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_any_bytes_changed_are_survived(changes: list[tuple[int, int]]) -> None:
     """Whatever bytes of a file are changed, the answer is an answer or a BtfError."""
@@ -216,6 +218,7 @@ def test_any_bytes_changed_are_survived(changes: list[tuple[int, int]]) -> None:
     _ask_everything(bytes(data))
 
 
+@QUICK
 @given(st.integers(0, len(SMALL)), st.binary(max_size=64))
 def test_any_cut_is_survived(end: int, more: bytes) -> None:
     """A file that ends early, or goes on as something else, is an answer or a BtfError."""
@@ -272,7 +275,7 @@ def test_indexing_is_quick(vmlinux: bytes) -> None:
 
 
 @NEEDS_BTF
-@settings(max_examples=25, deadline=None)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(st.integers(0, 1 << 32))
 def test_a_damaged_kernel_file_is_survived(seed: int) -> None:
     """The kernel's own file with some bytes changed, and cut somewhere, is an answer or a BtfError."""

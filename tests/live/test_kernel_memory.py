@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapcount.live import bpf, kernel_memory
+from mapcount.live import bpf, bpf_memory
+from mapcount.live.bpf_memory import BpfMemory
 from mapcount.live.btf import VMLINUX, Btf
-from mapcount.live.kernel_memory import MOST_BYTES, BpfMemory, DrgnMemory
+from mapcount.live.drgn_memory import DrgnMemory
+from mapcount.live.kernel_memory import MOST_BYTES
 from mapcount.live.snapshot import CannotHere
 
 from .core_file import write_core
@@ -98,7 +100,7 @@ def test_nothing_stays_open() -> None:
 def test_without_privilege() -> None:
     """Who is not root is told so, and what would help."""
     code = (
-        "from mapcount.live.kernel_memory import BpfMemory\n"
+        "from mapcount.live.bpf_memory import BpfMemory\n"
         "try: BpfMemory()\n"
         "except mapcount.live.snapshot.CannotHere as error: print(error)\n"
     )
@@ -120,7 +122,7 @@ def test_without_privilege() -> None:
 )
 def test_each_refusal_has_its_advice(monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
     """What the kernel answers decides what would help."""
-    monkeypatch.setattr(kernel_memory, "LOCKDOWN", Path("/nonexistent"))
+    monkeypatch.setattr(bpf_memory, "LOCKDOWN", Path("/nonexistent"))
     monkeypatch.setattr(bpf, "_bpf", _refuse(code))
     with pytest.raises(CannotHere, match=r"^BPF: trying; ") as error:
         BpfMemory()
@@ -130,7 +132,7 @@ def test_each_refusal_has_its_advice(monkeypatch: pytest.MonkeyPatch, code: int,
 def test_lockdown_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A locked-down kernel is the reason, whatever error it gives."""
     mode = tmp_path / "lockdown"
-    monkeypatch.setattr(kernel_memory, "LOCKDOWN", mode)
+    monkeypatch.setattr(bpf_memory, "LOCKDOWN", mode)
     monkeypatch.setattr(bpf, "_bpf", _refuse(errno.EINVAL))
     for text, words in (
         ("none integrity [confidentiality]\n", "lockdown=integrity or less allows it"),

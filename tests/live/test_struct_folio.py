@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapcount.live import kernel_memory, struct_folio
+from mapcount.live import struct_folio
 from mapcount.live.as_tracking import folio_of, layout_in
+from mapcount.live.bpf_memory import BpfMemory
 from mapcount.live.btf import VMLINUX, Btf
 from mapcount.live.kernel import kernel_config, release, running_flavour
 from mapcount.live.snapshot import I8, U64, UNKNOWN, CannotHere
@@ -29,6 +30,7 @@ from .fake_memory import BASE, HEAD, FakePages
 from .machine import as_nobody, needs_bpf
 from .puppets import Puppets
 
+QUICK = settings(derandomize=True, deadline=None)
 EXCLUSIVE = 1 << PAGE_FLAGS["PG_anon_exclusive"]
 ANON = 0x1001
 PMD_PAGES = 1 << PMD_ORDER
@@ -90,6 +92,7 @@ def test_no_folios_at_all() -> None:
     assert [] == reader.page_mapcounts(0, 0).tolist()
 
 
+@QUICK
 @given(st.sets(st.integers(0, 511)), st.integers(1, 600))
 def test_marked_pages_are_counted(marked: set[int], at_once: int) -> None:
     """Each folio's marked pages are counted, however many pages are looked at in one go."""
@@ -454,8 +457,8 @@ def test_types_without_folios() -> None:
 def test_memory_is_closed_when_opening_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """When types are missing after memory was opened, nothing stays open."""
     closed = []
-    close = kernel_memory.BpfMemory.close
-    monkeypatch.setattr(kernel_memory.BpfMemory, "close", lambda self: closed.append(close(self)))
+    close = BpfMemory.close
+    monkeypatch.setattr(BpfMemory, "close", lambda self: closed.append(close(self)))
     monkeypatch.setattr(struct_folio, "VMLINUX", "/nonexistent")
     with pytest.raises(CannotHere), open_folio_reader():
         pass

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from mapcount.live import find_vmemmap as find
+from mapcount.live.bpf_memory import BpfMemory
 from mapcount.live.btf import Btf, BtfError
+from mapcount.live.drgn_memory import DrgnMemory
 from mapcount.live.find_vmemmap import find_vmemmap
-from mapcount.live.kernel_memory import BpfMemory, DrgnMemory
 from mapcount.live.snapshot import U64, CannotHere
 from mapcount.live.vmemmap import Vmemmap
 from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT

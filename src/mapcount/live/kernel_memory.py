@@ -1,26 +1,19 @@
-"""Reading the kernel's own memory: many small pieces at once, none of them ever written.
+"""Reading a kernel's memory: many small pieces at once, none of them ever written.
 
-Two ways behind one interface. `BpfMemory` asks the running kernel through a tiny BPF program, which copies
-the pieces one by one. `DrgnMemory` reads /proc/kcore or a core dump through drgn, an optional package.
-
-An address that nothing is mapped at is no error: the piece comes back marked as not ok.
+Two ways behind one interface: `bpf_memory` asks the running kernel through a tiny BPF program; `drgn_memory`
+reads /proc/kcore or a core dump. An address that nothing is mapped at is no error: the piece comes back
+marked as not ok.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mapcount.live import bpf
-from mapcount.live.bpf import insn
-from mapcount.live.snapshot import U64, Bool, CannotHere
+from mapcount.live.snapshot import U64, Bool
 
 MOST_BYTES = 4096
 """The largest piece."""
@@ -56,200 +49,7 @@ class KernelMemory(Protocol):
     ) -> None: ...
 
 
-LOCKDOWN = Path("/sys/kernel/security/lockdown")
-"""Which lockdown mode is on, in brackets."""
-
-# The array that BpfMemory and its program share, in bytes.
-_BATCH = 1024
-"""Pieces of one run; the kernel's verifier walks through them one by one, so not too many."""
-_DATA_BYTES = 1 << 18
-"""Room for what one run copies (a power of two): small enough to stay in a cache."""
-_TASK, _COUNT, _SIZE = 0, 8, 12
-_ADDRESSES = 64
-_RESULTS = _ADDRESSES + 8 * _BATCH
-_DATA = _RESULTS + 4 * _BATCH
-_ARRAY_BYTES = _DATA + _DATA_BYTES + MOST_BYTES
-
-
-def _copy_pieces(array_fd: int) -> list[bytes]:
-    """The program: copy _COUNT pieces of _SIZE bytes from _ADDRESSES to _DATA; _RESULTS says how it went.
-
-    Registers: 6 the array, 7 count, 8 size, 9 the piece at hand. The bounds checks are for the kernel, which
-    accepts only what it can prove to stay inside of the array.
-    """
-    body = [
-        insn(bpf.MOV | bpf.REG, 3, 9),
-        insn(bpf.LSH, 3, imm=3),
-        insn(bpf.ADD | bpf.REG, 3, 6),
-        insn(bpf.LDX_DW, 3, 3, off=_ADDRESSES),
-        insn(bpf.MOV | bpf.REG, 2, 8),
-        insn(bpf.MOV | bpf.REG, 1, 9),
-        insn(bpf.MUL | bpf.REG, 1, 8),
-        insn(bpf.AND, 1, imm=_DATA_BYTES - 1),
-        insn(bpf.ADD | bpf.REG, 1, 6),
-        insn(bpf.ADD, 1, imm=_DATA),
-        insn(bpf.CALL, imm=bpf.PROBE_READ_KERNEL),
-        insn(bpf.MOV | bpf.REG, 1, 9),
-        insn(bpf.LSH, 1, imm=2),
-        insn(bpf.ADD | bpf.REG, 1, 6),
-        insn(bpf.STX_W, 1, 0, off=_RESULTS),
-        insn(bpf.ADD, 9, imm=1),
-    ]
-    return [
-        insn(bpf.LOAD_MAP_VALUE, 6, bpf.PSEUDO_MAP_VALUE, imm=array_fd) + insn(0),
-        insn(bpf.CALL, imm=bpf.GET_CURRENT_TASK),
-        insn(bpf.STX_DW, 6, 0, off=_TASK),
-        insn(bpf.LDX_W, 7, 6, off=_COUNT),
-        insn(bpf.LDX_W, 8, 6, off=_SIZE),
-        insn(bpf.MOV, 9, imm=0),
-        insn(bpf.JGE, 8, off=len(body) + 3, imm=MOST_BYTES + 1),
-        insn(bpf.JGE | bpf.REG, 9, 7, off=len(body) + 2),
-        insn(bpf.JGE, 9, off=len(body) + 1, imm=_BATCH),
-        *body,
-        insn(bpf.JA, off=-(len(body) + 3)),
-        insn(bpf.MOV, 0, imm=0),
-        insn(bpf.EXIT),
-    ]
-
-
-class BpfMemory:
-    """The running kernel's memory, by BPF. For one thread at a time, and not for children forked from it."""
-
-    def __init__(self) -> None:
-        """Raises CannotHere, saying what the kernel objects to."""
-        try:
-            with contextlib.ExitStack() as opened:
-                self._array = bpf.SharedArray(_ARRAY_BYTES)
-                opened.callback(self._array.close)
-                self._program = bpf.Program(_copy_pieces(self._array.fd), "mapcount")
-                opened.callback(self._program.close)
-                self._opened = opened.pop_all()
-        except OSError as error:
-            raise CannotHere(_why_no_bpf(error)) from None
-
-    def read(self, addresses: U64, size: int) -> tuple[NDArray[np.uint8], Bool]:
-        """See KernelMemory.read."""
-        _check_size(size)
-        found = np.empty((len(addresses), size), np.uint8)
-        ok = np.empty(len(addresses), np.bool_)
-        array = self._array.bytes
-        batch = min(_BATCH, _DATA_BYTES // max(size, 1))
-        for start in range(0, len(addresses), batch):
-            part = addresses[start : start + batch]
-            n = len(part)
-            array[_COUNT : _SIZE + 4].view(np.uint32)[:] = n, size
-            array[_ADDRESSES : _ADDRESSES + 8 * n].view(np.uint64)[:] = part
-            self._program.run()
-            found[start : start + n] = array[_DATA : _DATA + n * size].reshape(n, size)
-            ok[start : start + n] = array[_RESULTS : _RESULTS + 4 * n].view(np.int32) == 0
-        return found, ok
-
-    release = os.uname().release
-    live = True
-
-    def current_task(self) -> int:
-        """See KernelMemory.current_task."""
-        self._array.bytes[_COUNT : _SIZE + 4] = 0
-        self._program.run()
-        return int(self._array.bytes[_TASK : _TASK + 8].view(np.uint64)[0])
-
-    def vmcoreinfo(self) -> None:
-        """See KernelMemory.vmcoreinfo: its address is not known here."""
-
-    def close(self) -> None:
-        """Give the program and the array back to the kernel."""
-        self._opened.close()
-
-    def __enter__(self) -> BpfMemory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class DrgnMemory:
-    """The memory of the running kernel by /proc/kcore, or that of a dead one by its core dump."""
-
-    def __init__(self, core: str | None = None) -> None:
-        """Open a core dump, or /proc/kcore unless said. Raises CannotHere."""
-        what = core or "/proc/kcore"
-        try:
-            import drgn
-        except ImportError:
-            raise CannotHere("drgn is not installed; pip install 'mapcount[drgn]' adds it") from None
-        self._fault: type[Exception] = drgn.FaultError
-        self._program = drgn.Program()
-        try:
-            if core is None:
-                self._program.set_kernel()
-            else:
-                self._program.set_core_dump(core)
-        except (OSError, ValueError, drgn.FaultError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            raise CannotHere(f"{what}: {reason}") from None
-        wanted = drgn.PlatformFlags.IS_64_BIT | drgn.PlatformFlags.IS_LITTLE_ENDIAN
-        if not self._program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
-            raise CannotHere(f"{what}: is no core dump of a Linux kernel")
-        if self._program.platform is None or self._program.platform.flags & wanted != wanted:
-            raise CannotHere(f"{what}: is not of a 64-bit little-endian machine")
-        self.live = core is None
-        self.release = self._text("UTS_RELEASE")
-
-    def read(self, addresses: U64, size: int) -> tuple[NDArray[np.uint8], Bool]:
-        """See KernelMemory.read."""
-        _check_size(size)
-        found = np.zeros((len(addresses), size), np.uint8)
-        ok = np.zeros(len(addresses), np.bool_)
-        for i, address in enumerate(addresses.tolist()):
-            with contextlib.suppress(self._fault):
-                found[i] = np.frombuffer(self._program.read(address, size), np.uint8)
-                ok[i] = True
-        return found, ok
-
-    def current_task(self) -> None:
-        """See KernelMemory.current_task: a dump has no thread of ours."""
-
-    def vmcoreinfo(self) -> str:
-        """See KernelMemory.vmcoreinfo."""
-        return self._text("VMCOREINFO")
-
-    def _text(self, name: str) -> str:
-        """One of the texts that every dump of a kernel has."""
-        return bytes(self._program[name].string_()).decode("utf-8", "backslashreplace")
-
-    def __enter__(self) -> DrgnMemory:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing to do: drgn closes the file when the last reference goes."""
-
-
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
+    """Raises ValueError for a size that no piece can have."""
     if not 0 <= size <= MOST_BYTES:
         raise ValueError(f"a piece has 0 to {MOST_BYTES} bytes, not {size}")
-
-
-def _why_no_bpf(error: OSError) -> str:
-    """What the kernel objects to, and what would help."""
-    try:
-        locked = "[confidentiality]" in LOCKDOWN.read_text()
-    except OSError:
-        locked = False
-    machines = " or ".join(bpf.SYSCALL_NUMBERS)
-    if locked:
-        help_ = (
-            "the kernel is locked down, so nobody may read its memory; lockdown=integrity or less allows it"
-        )
-    elif error.errno == errno.ENOSYS:
-        help_ = f"it needs bpf(2): CONFIG_BPF_SYSCALL, on {machines}"
-    elif error.errno in (errno.EPERM, errno.EACCES):
-        help_ = "it needs root, or CAP_BPF and CAP_PERFMON, in no container that forbids bpf(2)"
-    elif error.errno == errno.EINVAL:
-        help_ = "it needs Linux 5.14 or later"
-    else:
-        help_ = "is it short of memory?" if error.errno == errno.ENOMEM else "that was not expected"
-    return f"BPF: {error.strerror}; {help_}"

@@ -15,11 +15,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from mapcount.live.bpf_memory import BpfMemory
 from mapcount.live.btf import VMLINUX, Btf, BtfError
+from mapcount.live.drgn_memory import DrgnMemory
 from mapcount.live.find_vmemmap import find_vmemmap
 from mapcount.live.folio_layout import MAPPING_ANON, FolioCounters, FolioLayout
 from mapcount.live.kernel import flavour_of, kernel_config, running_flavour
-from mapcount.live.kernel_memory import BpfMemory, DrgnMemory, KernelMemory
+from mapcount.live.kernel_memory import KernelMemory
 from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool, CannotHere
 from mapcount.live.vmemmap import Vmemmap
 from mapcount.tracking.flavour import Flavour
