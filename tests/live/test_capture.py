@@ -16,7 +16,7 @@ from mapcount.live.capture_format import PART_ROWS
 from mapcount.live.capture_renumber import FolioNumbers, renumbered_regions
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import Hiding, Written, write_capture
-from mapcount.live.selection import Selection
+from mapcount.live.selection import NothingSelected, Selection
 from mapcount.live.snapshot import Block, Kind, Machine, MemoryStat, Process, Region, Runs, Source, Unreadable
 
 from .fakes import LargeFolio, MemorySource, Run, block_of, machine, process, region
@@ -264,7 +264,7 @@ def test_an_address_space_is_there_once(tmp_path: Path) -> None:
 
 def test_nobody_was_selected(tmp_path: Path) -> None:
     """A selection without a process writes nothing."""
-    with pytest.raises(LookupError):
+    with pytest.raises(NothingSelected):
         write_capture(MemorySource([process(1)]), Selection(comms=("x",)), tmp_path / "x.capture")
     assert [] == list(tmp_path.iterdir())
 

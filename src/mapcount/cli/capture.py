@@ -55,6 +55,7 @@ def capture(
     from mapcount.audit.reading import Reading
     from mapcount.live.capture_write import Hiding, write_capture
     from mapcount.live.live_source import open_live_source
+    from mapcount.live.selection import NothingSelected
     from mapcount.live.snapshot import CannotHere
     from mapcount.report.capture import draw_written, written_as_data
     from mapcount.scenario.syntax import visible
@@ -72,14 +73,12 @@ def capture(
                 reading=Reading,
                 progress=_show_progress,
             )
-    except (FileExistsError, LookupError) as error:
+    except (FileExistsError, NotADirectoryError, NothingSelected) as error:
         _end(visible(str(error)), USAGE)
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        _end(f"{visible(target)}: {error.strerror}", USAGE)
     except CannotHere as error:
         _end(visible(str(error)), CANNOT)
     except OSError as error:
-        _end(f"{visible(target)}: {error.strerror}: nothing was written", CANNOT)
+        _end(visible(f"{error.filename or target}: {error.strerror}: nothing was written"), CANNOT)
     except KeyboardInterrupt:
         _end("interrupted: nothing was written", INTERRUPTED)
     if as_json:

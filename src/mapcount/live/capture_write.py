@@ -27,7 +27,7 @@ from mapcount.live.capture_format import (
 from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
-from mapcount.live.selection import Selection, select
+from mapcount.live.selection import NothingSelected, Selection, select
 from mapcount.live.snapshot import Block, CannotHere, Machine, MemoryStat, Process, Source, Unreadable
 
 TRIES = 3
@@ -79,13 +79,14 @@ def write_capture(
 
     `force` replaces a capture, and nothing else. `reading` judges whether a process was at rest: one that
     was not is read again, a few times. `progress` hears how many processes are done, of how many.
-    Raises FileExistsError if there is something at `target`, LookupError if nothing was selected, CannotHere
-    if nothing could be read, and OSError; then nothing was written, and what was there is still there.
+    Raises FileExistsError if there is something at `target`, NotADirectoryError if it would be in none,
+    NothingSelected, CannotHere if nothing could be read, and OSError; then nothing was written, and what was
+    there is still there.
     """
-    _refuse_to_overwrite(target, force=force)
+    _check_target(target, force=force)
     selected = select(source, selection)
     if not selected.pids and not selected.unreadable:
-        raise LookupError("no process was selected")
+        raise NothingSelected("no process was selected")
     unreadable = list(selected.unreadable)
     with new_directory(target) as folder:
         writer = _Writer(folder, source, hiding, part_rows, reading)
@@ -223,8 +224,10 @@ class _Writer:
         )
 
 
-def _refuse_to_overwrite(target: Path, *, force: bool) -> None:
-    """Raise FileExistsError unless nothing is at `target`, or a capture that may be replaced."""
+def _check_target(target: Path, *, force: bool) -> None:
+    """Raise unless `target` is in a directory, and nothing is there, or a capture that may be replaced."""
+    if not target.parent.is_dir():
+        raise NotADirectoryError(f"{target.parent}: is no directory")
     if target.is_symlink() or target.exists():
         if not force:
             raise FileExistsError(f"{target}: exists already; --force replaces a capture")

@@ -15,6 +15,10 @@ TASK_COMM_LEN = 15
 """Bytes of a process's name that the kernel keeps."""
 
 
+class NothingSelected(ValueError):
+    """No process is what was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What was asked for. Nothing asked for is every process."""
