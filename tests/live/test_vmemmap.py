@@ -212,6 +212,13 @@ def test_a_dump_whose_notes_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert BASE == find_vmemmap(_dump(tmp_path, pages, BASE - 4096), _btf()).base
 
 
+def test_a_dump_without_sections(tmp_path: Path) -> None:
+    """A dump of a machine without any memory is told so."""
+    info = INFO.replace("LENGTH(mem_section)=4", "LENGTH(mem_section)=1")
+    with pytest.raises(CannotHere, match=r"vmcoreinfo: no memory section exists"):
+        find_vmemmap(_dump(tmp_path, FakePages(layout_of(PAGE_MAPCOUNT), 64), info=info), _btf())
+
+
 def test_a_dump_without_notes(tmp_path: Path) -> None:
     """A dump whose note lacks the sections is told so."""
     info = INFO.replace("LENGTH(mem_section)", "LENGTH(x)")

@@ -16,6 +16,7 @@ import mmap
 import os
 import platform
 import struct
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,9 +58,10 @@ class BpfError(OSError):
 
 
 def _bpf(command: int, attributes: bytes, what: str) -> int:
-    number = SYSCALL_NUMBERS.get(platform.machine())
+    number = SYSCALL_NUMBERS.get(platform.machine()) if sys.maxsize >= 1 << 32 else None
     if number is None:
-        raise BpfError(errno.ENOSYS, f"the number of bpf(2) on {platform.machine()} is not known here")
+        what = f"the number of bpf(2) on {platform.machine()} ({sys.maxsize.bit_length() + 1} bits)"
+        raise BpfError(errno.ENOSYS, f"{what} is not known here")
     attr = ctypes.create_string_buffer(attributes, len(attributes))
     code = 0
     for _ in range(TRIES):

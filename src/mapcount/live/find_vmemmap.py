@@ -28,6 +28,8 @@ from mapcount.live.vmemmap import Vmemmap
 DEFAULT_BASES = {"x86_64": (0xFFFFEA0000000000, 0xFFD4000000000000)}
 """Without KASLR, for page tables of four and of five levels; by machine as `uname -m` calls it."""
 
+MOST_ROOTS = 1 << 20
+"""Pages of memory sections in the largest machine that there can be, and more."""
 TRIES = 5
 """Our own pages may move while we look: how often to look again."""
 OWN_PAGES = 16
@@ -43,8 +45,7 @@ def find_vmemmap(memory: KernelMemory, btf: Btf) -> Vmemmap:
     for how, find in _WAYS.items():
         try:
             for base in find(memory, btf):
-                found = Vmemmap(memory, btf, base)
-                if fits(found):
+                if 0 <= base < 1 << 64 and fits(found := Vmemmap(memory, btf, base)):
                     return found
                 tried.append(f"{how} says {base:#x}, where they are not")
         except (OSError, ValueError, LookupError) as error:
@@ -90,14 +91,16 @@ def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Iterator[int]:
     if missing:
         raise LookupError(f"it has no {', '.join(sorted(missing))}")
     section, page_size = btf.struct("mem_section"), int(notes["PAGESIZE"])
+    per_root = page_size // max(section.size, 1)
     roots = _word(memory, int(notes["SYMBOL(mem_section)"], 16))
-    for root in range(int(notes["LENGTH(mem_section)"])):
+    for root in range(min(int(notes["LENGTH(mem_section)"]), MOST_ROOTS)):
         sections = _word(memory, roots + root * btf.word)
-        for i in range(page_size // section.size if sections else 0):
+        for i in range(per_root if sections else 0):
             start = _word(memory, sections + i * section.size + section.offset("section_mem_map"))
             if start:
                 yield start & -page_size
                 return
+    raise LookupError("no memory section exists")
 
 
 def _from_kallsyms(memory: KernelMemory, btf: Btf) -> Iterator[int]:
