@@ -89,7 +89,7 @@ def check_regions(place: Place, regions: Iterable[Region]) -> None:
         if len(region.name) > LONGEST_NAME or any(len(flag) != 2 for flag in region.flags):
             raise CaptureError(f"{place(row)}: the name is too long, or a flag has not two letters")
         for name, kib in region.smaps.items():
-            if not 0 <= kib <= MOST_KIB or not re.fullmatch(r"[A-Za-z_()]{1,40}", name):
+            if not 0 <= kib <= MOST_KIB or not re.fullmatch(r"[A-Za-z0-9_()]{1,40}", name):
                 raise CaptureError(f"{place(row)}: smaps {name[:40]!r} is {kib}, it should be a size in KiB")
 
 

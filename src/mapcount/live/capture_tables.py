@@ -65,6 +65,8 @@ class TableWriter:
 
     def cut(self, rows: int) -> None:
         """Forget every row after the first `rows`, as if they had never come. Raises OSError."""
+        if rows == self.rows:
+            return
         while len(self.parts) * self._part_rows > rows:
             self.parts.pop()
             path = self._path()
