@@ -10,6 +10,8 @@ from pathlib import Path
 from mapcount.live.snapshot import Block, Kind, Region
 
 HEAD, TAIL = 1 << 15, 1 << 16
+NO_MEMORY = 1 << 19 | 1 << 20 | 1 << 23
+"""hwpoison, no struct page, offline."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def pages_of(proc: Path, pid: int, regions: Sequence[Region]) -> list[Page]:
             if entry >> 63:
                 frame = entry & ((1 << 55) - 1)
                 head, order = folio_of(flags, frame)
-                exclusive, kind = bool(entry >> 56 & 1), kind_of(flags[head])
+                exclusive = bool(entry >> 56 & 1)
+                kind = Kind.OTHER if flags[frame] & NO_MEMORY else kind_of(flags[head])
                 found.append(Page(index, at, head, frame - head, order, kind, exclusive, counts[frame]))
     return found
 

@@ -19,7 +19,7 @@ PROC = Path("/proc")
 
 @pytest.fixture(scope="module", params=[True, False], ids=["struct-folio", "proc-alone"])
 def source(request: pytest.FixtureRequest) -> Iterator[LiveSource]:
-    """This machine, with and without the kernel's own struct folio."""
+    """The running kernel, with and without its own struct folio."""
     with open_live_source(struct_folio=request.param) as source:
         if not source.machine.frames or source.machine.folios != request.param:
             pytest.skip("; ".join(source.machine.limits))
@@ -50,7 +50,9 @@ MAPPINGS = {
         "for _ in range(2): ctypes.memset(shared(fd, 16 * PAGE), 1, 16 * PAGE)\n"
         "KEEP.append(shared(fd, 8 * PAGE, offset=4 * PAGE)); ctypes.memset(KEEP[0], 1, 8 * PAGE)"
     ),
-    "the zero page": "at = anon(16 * PAGE, fill=False); ctypes.string_at(at, 8 * PAGE); ctypes.memset(at, 1, 1)",
+    "the zero page": (
+        "at = anon(16 * PAGE, fill=False); ctypes.string_at(at, 8 * PAGE); ctypes.memset(at, 1, 1)"
+    ),
     "holes": (
         "at = anon(1 << 30, fill=False)\nfor i in (0, 1, 2, 600, 601, 100_000, 262_143): "
         "ctypes.memset(at + i * PAGE, 1, 1)"
@@ -73,7 +75,7 @@ def look(source: LiveSource, pid: int) -> tuple[Process, list[Block]]:
 
 @pytest.mark.parametrize("code", MAPPINGS.values(), ids=MAPPINGS.keys())
 def test_pages_are_what_plain_loops_find(source: LiveSource, child: Child, code: str) -> None:
-    """Every page's folio, place in it, kind, bit 56 and mapcount are what the kernel's files say one by one."""
+    """Every page's folio, place in it, kind, bit 56 and mapcount are what the kernel's files say of it."""
     child.do(code)
     for _ in range(5):  # compaction may move pages between two looks
         process, blocks = look(source, child.pid)

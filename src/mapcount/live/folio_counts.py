@@ -58,7 +58,7 @@ def sum_mapcount(c: FolioCounters, nr: I64) -> I64:
 
 def mapped_pages(c: FolioCounters, nr: I64) -> I64:
     """How many pages of each folio anybody maps, on kernels that count pages."""
-    known = (c.nr_pages_mapped != UNKNOWN) & (c.entire_mapcount != UNKNOWN)
+    known = (c.nr_pages_mapped != UNKNOWN) & (c.large_mapcount != UNKNOWN)
     return np.where(known, np.where(c.entire_mapcount > 0, nr, c.nr_pages_mapped.astype(np.int64)), UNKNOWN)
 
 
