@@ -39,22 +39,22 @@ class AllRegions:
         self._smaps = {f: name for f, name in SMAPS.items() if f != "Referenced" or "referenced" in read}
         self._described: dict[FolioRun, dict[str, Any]] = {}
 
-    def answer(self, *, head_speaks_for_pmd: bool = False) -> dict[str, Any]:
+    def answer(self, *, deviating: bool = False) -> dict[str, Any]:
         """What a real kernel is asked after a step: errors of system calls, processes, regions, folios.
 
-        With `head_speaks_for_pmd`, pagemap and numa_maps are answered as kernels with that deviation do.
+        With `deviating`, as kernels answer that deviate in the ways that are known.
         """
         self._described = {}
         return {
             "errors": [],
-            "processes": [self._process(p, head_speaks_for_pmd) for p in self.machine.processes.values()],
+            "processes": [self._process(p, deviating) for p in self.machine.processes.values()],
         }
 
-    def _process(self, process: Process, head_speaks: bool) -> dict[str, Any]:
-        regions = [self._region(process.mm, r, head_speaks) for r in process.regions.values()]
+    def _process(self, process: Process, deviating: bool) -> dict[str, Any]:
+        regions = [self._region(process.mm, r, deviating) for r in process.regions.values()]
         return {"name": process.name, "regions": regions}
 
-    def _region(self, mm: Mm, region: Region, head_speaks: bool) -> dict[str, Any]:
+    def _region(self, mm: Mm, region: Region, deviating: bool) -> dict[str, Any]:
         m = self.machine
         vmas = mm.vmas.over(region.start, region.end)
         smaps = dict.fromkeys(self._smaps, 0)
@@ -64,9 +64,9 @@ class AllRegions:
                 smaps[field] += printed[name]
         answer: dict[str, Any] = {"name": region.name, "vmas": len(vmas), "smaps": smaps}
         if self._mapmax:
-            most = proc.mapmax(m, mm, region.start, region.end, head_speaks_for_pmd=head_speaks)
+            most = proc.mapmax(m, mm, region.start, region.end, deviating=deviating)
             answer["mapmax"] = most
-        bits = list(proc.pagemap(m, mm, region.start, region.end, head_speaks_for_pmd=head_speaks))
+        bits = list(proc.pagemap(m, mm, region.start, region.end, deviating=deviating))
         parts = list(self._parts(mm, region))
         counts = (part for _, _, counts in parts for part in counts)
         return answer | {

@@ -11,7 +11,7 @@ from mapcount.sim.page_cache import fault_file
 from mapcount.sim.page_table import ZERO_PFN, Entry, hole_around, level_of
 from mapcount.sim.swapin import swap_in
 from mapcount.sim.vma import Vma
-from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER
+from mapcount.tracking.flavour import PMD_ORDER
 
 
 def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
@@ -47,7 +47,7 @@ def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
         elif not write:
             at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=False)
         elif entry.zero:
-            _drop_zero(m, mm, at, min(entry.end, stop))
+            at = _write_zero(m, mm, vma, entry, at, min(entry.end, stop))
         elif vma.shared or entry.writable:
             at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=True)
         else:
@@ -70,16 +70,16 @@ def _mark(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, *, dirty: bool) 
 
 
 def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> int:
-    """Nothing is there yet: map new folios, as large as fit, or the zero page for a read."""
+    """Nothing is there yet: map new folios, as large as fit, or for a read the zero page, small or huge."""
     low, high = hole_around(mm.table, vma.start, vma.end, at)
-    for order in vma.orders:
+    orders = [order for order in vma.orders if write or order >= PMD_ORDER]
+    for order in orders:
         size = 1 << order
         start = at // size * size
         if low <= start and start + size <= high:
             count = min((high - start) // size, -(-(stop - start) // size))
             if not write:
-                level = PMD_ORDER if order >= PMD_ORDER else PTE_ORDER
-                mm.table.insert(Entry(start, count * size, ZERO_PFN, level=level))
+                mm.table.insert(Entry(start, count * size, ZERO_PFN, level=PMD_ORDER))
                 return start + count * size
             run = new_anon(m, mm, vma, order, count, start)
             entry = Entry(
@@ -88,8 +88,8 @@ def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool
             m.map_pages(mm, entry, new=True, exclusive=True)
             return entry.end
     end = min(stop, high)
-    if vma.orders:
-        smallest = 1 << vma.orders[-1]
+    if orders:
+        smallest = 1 << orders[-1]
         end = min(end, (at // smallest + 1) * smallest)
     if not write:
         mm.table.insert(Entry(at, end - at, ZERO_PFN))
@@ -113,9 +113,12 @@ def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
     return end
 
 
-def _drop_zero(m: Machine, mm: Mm, at: int, stop: int) -> None:
-    """A write to the zero page: take the entries away so that the write faults in real memory."""
-    entry = mm.table.at(at)
-    assert entry is not None
+def _write_zero(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> int:
+    """A write to zero pages: each is replaced by a folio of its own, the huge one by a PMD-size folio."""
     span = 1 << entry.level
-    mm.table.remove(at // span * span, -(-stop // span) * span)
+    start, end = at // span * span, -(-stop // span) * span
+    mm.table.remove(start, end)
+    run = new_anon(m, mm, vma, entry.level, (end - start) // span, start)
+    new = Entry(start, run.n, run.start, level=entry.level, writable=True, dirty=True)
+    m.map_pages(mm, new, new=True, exclusive=True)
+    return end

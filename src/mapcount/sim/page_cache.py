@@ -25,7 +25,7 @@ def fault_file(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
     assert file is not None
     low, high = hole_around(mm.table, vma.start, vma.end, at)
     stop = min(stop, high)
-    missed = _read_in(m, file, vma.index(at), vma.index(stop))
+    missed = _read_in(m, file, vma, vma.index(at), vma.index(stop))
     if write and not vma.shared:
         run = new_anon(m, mm, vma, 0, stop - at, at)
         m.map_pages(mm, Entry(at, run.n, run.start, writable=True, dirty=True), new=True, exclusive=True)
@@ -89,6 +89,8 @@ def _map(
         at = start + first - index
         entry = Entry(at, length, frame, level=level, writable=vma.shared and vma.writable, dirty=write)
         m.map_pages(mm, entry, batch=batch)
+        for piece in m.memory.pieces(frame, length) if write else ():
+            piece.run.dirty = True
     return start + n
 
 
@@ -101,24 +103,29 @@ def _cached(file: File, start: int, stop: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def _read_in(m: Machine, file: File, start: int, stop: int) -> bool:
+def _read_in(m: Machine, file: File, vma: Vma, start: int, stop: int) -> bool:
     """Make sure that the cache has pages [start, stop), in folios as large as fit. Was the first missing?"""
     missed = file.cache.at(start) is None
     for low, high in list(file.cache.gaps(start, stop)):
         at = low
         while at < high:
-            at = _read_folios(m, file, at, high)
+            at = _read_folios(m, file, vma, at, high)
     file.cache.heal(start, stop)
     return missed
 
 
-def _read_folios(m: Machine, file: File, at: int, stop: int) -> int:
+def _read_folios(m: Machine, file: File, vma: Vma, at: int, stop: int) -> int:
+    """Shared memory gets folios that the VMA at hand can map whole; other files what they are read in."""
     before, after = file.cache.neighbours(at)
     low = before.start + before.n if before else 0
     high = min(file.size, after.start if after else file.size)
+    if file.kind is Kind.SHMEM:
+        low, high = max(low, vma.pgoff), min(high, vma.pgoff + vma.n)
     for order in (*file.orders, 0):
         size = 1 << order
         start = at // size * size
+        if file.kind is Kind.SHMEM and (vma.start - vma.pgoff) % size:
+            continue
         if low <= start and start + size <= high:
             count = min((high - start) // size, -(-(stop - start) // size))
             if not order and file.orders:
@@ -134,7 +141,6 @@ def add_to_cache(m: Machine, file: File, order: int, count: int, index: int) -> 
     run = m.memory.alloc(file.kind, order, count, m.memcg)
     run.mapping, run.index = file, index
     run.folio.refcount += run.folio.nr_pages
-    run.dirty = file.kind is Kind.SHMEM
     file.cache.insert(CacheRun(index, run.n, run.start))
     if file.kind is not Kind.HUGETLB:
         m.stat(run.memcg, "file", run.n)
