@@ -338,6 +338,15 @@ def layout() -> str:
     return console("mapcount layout")
 
 
+# -- docs/audit.md -----------------------------------------------------------------------------------------
+
+
+@part
+def audit() -> str:
+    """The report on the capture that comes with the project."""
+    return console("mapcount audit --from captures/demo.capture")
+
+
 # -- docs/cli.md, docs/scenarios.md ------------------------------------------------------------------------
 
 
