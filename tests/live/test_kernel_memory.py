@@ -202,6 +202,16 @@ def test_no_kcore() -> None:
         DrgnMemory()
 
 
+@needs_bpf
+@pytest.mark.skipif(not Path("/proc/kcore").exists(), reason="this machine has no /proc/kcore")
+def test_both_ways_read_the_same(memory: BpfMemory) -> None:
+    """What drgn reads from /proc/kcore is what BPF reads."""
+    name = np.array([memory.current_task() + COMM, *NOWHERE], np.uint64)
+    with DrgnMemory() as by_drgn:
+        for mine, its in zip(memory.read(name, 16), by_drgn.read(name, 16), strict=True):
+            assert mine.tolist() == its.tolist()
+
+
 def test_no_drgn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without drgn, the message says how to get it."""
     monkeypatch.setitem(sys.modules, "drgn", None)

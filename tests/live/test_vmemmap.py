@@ -172,8 +172,7 @@ INFO = (
 def _dump(path: Path, pages: FakePages, base: int = BASE, info: str = INFO) -> DrgnMemory:
     """A dump whose second root has the first section that exists."""
     words = np.zeros(1024, np.uint64)
-    words[0] = SECTIONS + 4096  # where the roots are
-    words[512 + 1] = SECTIONS + 8192  # the second root's sections
+    words[1] = SECTIONS + 8192  # the second root's sections
     sections = np.zeros(512, np.uint64)
     sections[6] = base | 0x1F  # the fourth section: where the array starts, and flags
     data = words.tobytes() + sections.tobytes()

@@ -82,7 +82,10 @@ def _from_file_page(memory: KernelMemory, btf: Btf) -> Iterator[int]:
 
 
 def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Iterator[int]:
-    """From the first memory section that exists: each holds the array's start, with flags in the low bits."""
+    """From the first memory section that exists: each holds the array's start, with flags in the low bits.
+
+    The note's `mem_section` is an array of pointers ("roots"), each to a page full of sections (Linux 4.15).
+    """
     text = memory.vmcoreinfo()
     if text is None:
         return
@@ -92,7 +95,7 @@ def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Iterator[int]:
         raise LookupError(f"it has no {', '.join(sorted(missing))}")
     section, page_size = btf.struct("mem_section"), int(notes["PAGESIZE"])
     per_root = page_size // max(section.size, 1)
-    roots = _word(memory, int(notes["SYMBOL(mem_section)"], 16))
+    roots = int(notes["SYMBOL(mem_section)"], 16)
     for root in range(min(int(notes["LENGTH(mem_section)"]), MOST_ROOTS)):
         sections = _word(memory, roots + root * btf.word)
         for i in range(per_root if sections else 0):
