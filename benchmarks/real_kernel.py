@@ -1,8 +1,7 @@
 """Do on the running kernel what the simulator does on paper: act a story out with real processes, timed.
 
 The processes are those of `mapcount bench` (`mapcount.bench.acting`): the time that their system calls take
-on the CPU counts, and of an exit the time until the memory is gone. Filling the memory is not counted. Swap
-and NUMA placement are left out.
+on the CPU counts. Filling the memory is not counted. Swap and NUMA placement are left out.
 """
 
 from __future__ import annotations

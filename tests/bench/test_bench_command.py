@@ -220,7 +220,7 @@ def test_nothing_is_left_behind(how: signal.Signals, code: int) -> None:
         process,
         mark,
     ):
-        assert eventually(lambda: len(marked(mark)) >= 3), "command, guard and agent"
+        assert eventually(lambda: len(marked(mark)) >= 3, 300), "command, guard and agent"
         process.send_signal(how)
         assert code == process.wait(60)
         assert eventually(lambda: not marked(mark))

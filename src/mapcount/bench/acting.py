@@ -6,7 +6,9 @@ interpreter keeps its own.
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
+import os
+import select
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 from mapcount.bench import timed_agent
 from mapcount.bench.story import PAGE_KIB, PMD_KIB
 from mapcount.conform.agent import Ranges
-from mapcount.conform.director import Director
+from mapcount.conform.director import PATIENCE, AgentLost, Director
 from mapcount.scenario.syntax import Action, Target
 
 FIRST_PAGE = 1 << 33
@@ -27,7 +29,7 @@ class TimedDirector(Director):
 
     program = timed_agent.__file__
     ns = 0
-    """Nanoseconds, on the clock of who carried it out."""
+    """Nanoseconds on the CPU of who carried it out."""
 
     def ask(
         self, actor: str, do: str, what: Mapping[str, Any] | None = None, fds: Collection[int] = ()
@@ -38,14 +40,24 @@ class TimedDirector(Director):
         return answer
 
     def exit(self, name: str) -> None:
-        """Let a process end: from its last instruction until we see that its memory is gone."""
+        """Let a process end; what it used of the CPU for that, its clock still tells afterwards."""
         actor = self.actors.pop(name)
+        clock = _cpu_clock(actor.pid)
         self._send(actor, {"do": "exit"})
         began = int(self._receive(actor, "exit")["ns"])
-        with contextlib.suppress(ConnectionError):
-            actor.control.recv(1)
-        self.ns = time.monotonic_ns() - began
+        if not select.select([actor.pidfd], [], [], PATIENCE)[0]:
+            raise AgentLost(f"{name} did not exit within {PATIENCE} s")
+        self.ns = time.clock_gettime_ns(clock) - began
         actor.control.close()
+
+
+def _cpu_clock(pid: int) -> int:
+    """The clock of a process's time on the CPU. It can be read until somebody has waited for the process."""
+    clock = ctypes.c_int()
+    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise OSError(error, os.strerror(error))
+    return clock.value
 
 
 class TimedStage:

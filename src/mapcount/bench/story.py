@@ -56,11 +56,6 @@ class Story:
         """Is the timed step a write: to pages that are then reused or copied?"""
         return self.timed.split()[1] == "write"
 
-    @property
-    def exits(self) -> bool:
-        """Is the timed step an exit? Only who waits for it can time that, by the clock on the wall."""
-        return self.timed.split()[1] == "exit"
-
     def scenario(self, form: Form, size_kib: int, *, filled: bool = True) -> Scenario:
         """The whole story. Without the filling, its last step costs what has nothing to do with pages."""
         sizes = f"thp={form.kib}K" if form.large else "small"
@@ -92,8 +87,7 @@ BENCHMARKS: Mapping[str, tuple[Story, ...]] = {
               f"P munmap {REGION}"),
         Story("munmap shared", "munmap() by a child: its parent keeps the memory", ("P fork A",),
               f"A munmap {REGION}"),
-        Story("exit shared", "exit of a child, as who waits for it sees it: its parent keeps the memory",
-              ("P fork A",), "A exit"),
+        Story("exit shared", "exit of a child: its parent keeps the memory", ("P fork A",), "A exit"),
     ),
     "cow": (
         Story("child gone", "write by a parent whose only child has exited",

@@ -21,6 +21,7 @@ def bench_as_data(measured: Measured) -> dict[str, Any]:
         "nr_pages": measured.nr_pages,
         "page_size": PAGE_SIZE,
         "runs": measured.runs,
+        "clock": "cpu",
         "stories": [_story(measured, story) for story in measured.stories],
         "not_enabled": [
             {"folio_kib": out.kib, "writes": {str(path): value for path, value in out.writes.items()}}
@@ -37,7 +38,6 @@ def _story(measured: Measured, story: Story) -> dict[str, Any]:
         "name": story.name,
         "doc": story.doc,
         "steps": [*story.before, story.timed],
-        "clock": "monotonic" if story.exits else "cpu",
         "rows": [_row(row) for row in measured.of(story)],
         "fit": None if fit is None or story.writes else asdict(fit) | {"meaningless": fit.meaningless},
     }

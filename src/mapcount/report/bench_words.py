@@ -105,12 +105,13 @@ def reservations(measured: Measured) -> Iterator[str]:
     shares: dict[Form, list[Row]] = {}
     for row in measured.rows:
         shares.setdefault(row.form, []).append(row)
+    unseen = [form for form, rows in shares.items() if all(row.share is None for row in rows)]
+    if unseen:
+        yield f"It was not seen whether the memory had the form wanted: {_names(unseen)}."
     for form, rows in shares.items():
-        known = [row.share for row in rows if row.share is not None]
-        if not known:
-            yield f"{form_name(form)}: it was not seen whether the memory had this form."
-        elif min(known) < 1 - TOLERANCE:
-            yield f"{form_name(form)}: only {min(known):.0%} of the memory had this form."
+        least = min((row.share for row in rows if row.share is not None), default=1.0)
+        if least < 1 - TOLERANCE:
+            yield f"{form_name(form)}: only {least:.0%} of the memory had this form."
     if measured.written:
         top = os.path.commonpath([os.path.dirname(path) for path in measured.written])
         names = ", ".join(os.path.relpath(path, top) for path in measured.written)
