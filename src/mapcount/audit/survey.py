@@ -40,14 +40,14 @@ class Survey:
         self.unreadable = tuple(unreadable)
         """Whose page tables are missing: what they map is not counted."""
         self._folios, index = np.unique(steps.folio, return_inverse=True)
-        self._index = index.astype(np.int64)
-        self._place = self._index * STRIDE + steps.page
         # All that begin in a folio end there, so one sum over everything is the sum in each folio.
-        self._count = np.cumsum(steps.more)
-        length = np.diff(steps.page, append=0) * (self._count > 0)
-        n = len(self._folios)
-        self._mapped = np.bincount(self._index, length, n).astype(np.int64)
-        self._total = np.bincount(self._index, length * self._count, n).astype(np.int64)
+        count = np.cumsum(steps.more)
+        length = np.diff(steps.page, append=0) * (count > 0)
+        self._mapped = np.bincount(index, length, len(self._folios)).astype(np.int64)
+        self._total = np.bincount(index, length * count, len(self._folios)).astype(np.int64)
+        # By place, from which on a page is mapped so often. Before the first step of all nothing is.
+        self._place = np.r_[-1, index * STRIDE + steps.page]
+        self._count = np.r_[0, count]
 
     def with_counts(self, folios: Folios) -> Folios:
         """The folios with what the kernel does not say: how many pages are mapped, and how often in all."""
@@ -68,13 +68,11 @@ class Survey:
             return runs, runs.mapcount
         begin = at * STRIDE + runs.first
         end = begin + runs.nr
-        step = np.maximum(np.searchsorted(self._place, begin, "right") - 1, 0)
-        pieces = np.maximum(np.searchsorted(self._place, end, "left") - step, 1)
-        pieces[~found] = 1
+        step = np.searchsorted(self._place, begin, "right") - 1
+        pieces = np.where(found, np.searchsorted(self._place, end, "left") - step, 1)
         run = np.repeat(np.arange(len(runs)), pieces)
         step = np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + step[run]
-        first = np.maximum(begin[run], self._place[step])
-        first = np.where(np.diff(run, prepend=-1) != 0, begin[run], first)
+        first = np.where(found[run], np.maximum(begin[run], self._place[step]), begin[run])
         nr = np.where(np.diff(run, append=-1) != 0, end[run], np.r_[first[1:], 0]) - first
         cut = {f.name: getattr(runs, f.name)[run] for f in fields(Runs)}
         cut["page"] = cut["page"] + (first - begin[run])

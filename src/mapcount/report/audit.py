@@ -6,6 +6,7 @@ repeats what stands there.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
@@ -37,14 +38,14 @@ def draw_audit(
     overview: Overview, rows: Sequence[Row], *, limit: int = 20, width: int = WIDE
 ) -> Iterator[RenderableType]:
     """Everything worth reading. `rows`: the processes to list, of which at most `limit` are (0: all)."""
-    most = limit or max(len(rows), len(overview.cgroups))
+    most = limit or sys.maxsize
     yield from _head(overview)
     if overview.predicted:
         yield Text()
         yield from _summary(overview)
     yield from draw_reservations(overview)
     if len(overview.audits) > 1:
-        yield from _section("Machines", machine_table(overview, most))
+        yield from _section("Machines", machine_table(overview, most, wide=width >= WIDE))
     if rows:
         table = process_table(overview, rows[:most], wide=width >= WIDE)
         yield from _section(_of("Processes", len(rows), most), table)
@@ -102,15 +103,15 @@ def _summary(overview: Overview) -> Iterator[RenderableType]:
         table.add_row(name, about(before), *_change(before, after, "~" * mark), words)
     for name, statistic in overview.meminfo.items():
         before, after = statistic.now_kib, statistic.under[then.name]
-        cells = _change(before, after, "" if overview.complete else "at least ")
+        cells = _change(before, after, *("", "") if overview.complete else ("at least ", " seen"))
         table.add_row(name, about(before), *cells, counts if after != before else "")
     yield table
     yield from _in_words(overview)
 
 
-def _change(before: int, after: int, mark: str) -> tuple[str, str]:
+def _change(before: int, after: int, mark: str, seen: str = "") -> tuple[str, str]:
     """What would be, and by how much that differs."""
-    return about(after), f"{mark}{signed_about(after - before)}" if after != before else "none"
+    return about(after), f"{mark}{signed_about(after - before)}" if after != before else f"none{seen}"
 
 
 def _in_words(overview: Overview) -> Iterator[Text]:
@@ -151,7 +152,8 @@ def _mistakes(overview: Overview) -> Iterator[RenderableType]:
     lines: dict[str, str] = {}
     if most := sum(row.process.mistakes.copied_at_most * row.page_kib for row in overview.rows):
         copied = sum(row.copied_kib for row in overview.rows)
-        bounds = about(copied) if copied == most else f"at least {about(copied)}, at most {about(most)}"
+        least, most_words = about(copied), about(most)
+        bounds = least if least == most_words else f"at least {least}, at most {most_words}"
         lines["copy-on-write"] = f"{bounds} copied by the next write, instead of reused"
     if mistakes.collapses:
         limits = sorted({audit.machine.max_ptes_shared for audit in overview.audits})

@@ -29,17 +29,17 @@ def columns(*headings: str, left: int = 1, gap: int = 2) -> Table:
     return table
 
 
-def machine_table(overview: Overview, most: int) -> Table:
-    """Several machines: what changes on each, and in all."""
+def machine_table(overview: Overview, most: int, *, wide: bool) -> Table:
+    """Several machines: what changes on each."""
     then = overview.then.name
     headings = ("processes", "Pss", "change", "Uss", "change", "AnonPages", "mistaken")
-    table = columns("machine", "kernel", *headings, left=2)
+    table = columns("machine", *["kernel"] * wide, *headings, left=1 + wide)
     for name, audit in list(zip(overview.names, overview.audits, strict=True))[:most]:
         rows = [row for row in overview.rows if row.machine == name]
         anon = audit.meminfo.get("AnonPages")
         table.add_row(
-            _clipped(visible(name), MOST_MACHINE[True]),
-            _clipped(visible(audit.machine.release), MOST_NAME),
+            _clipped(visible(name), MOST_MACHINE[wide]),
+            *[_clipped(visible(audit.machine.release), MOST_NAME)] * wide,
             count(len(rows)),
             about(sum(row.process.now.pss_kib for row in rows)),
             signed_about(sum(row.pss_change for row in rows)),
@@ -65,7 +65,7 @@ def process_table(overview: Overview, rows: Sequence[Row], *, wide: bool) -> Tab
         pss_then, uss_then = (row.then.pss_kib, row.then.uss_kib) if row.then else (None, None)
         pss = _now_and_then(now.pss_kib, pss_then, moving, wide=wide)
         uss = _now_and_then(now.uss_kib, uss_then, at_best, wide=wide)
-        mistaken = Text(about(row.mistaken_kib), "bold red" if row.mistaken_kib else "")
+        mistaken = Text(about(row.mistaken_kib) if row.then else "?", "bold red" if row.mistaken_kib else "")
         name = _clipped(visible(process.comm), MOST_NAME)
         table.add_row(f"{machine}{process.pid}", name, about(now.rss_kib), *pss, *uss, mistaken)
     return table
