@@ -47,7 +47,7 @@ def test_chosen_sizes_are_measured_and_no_others() -> None:
 
 
 def test_sizes_that_the_kernel_does_not_have_are_refused() -> None:
-    """A size between those that there are, and one beyond what a PMD maps."""
+    """A size between those that there are, and one beyond the largest."""
     for kib in (128, 4096):
         with pytest.raises(CannotHere, match=f"folios of {kib} KiB"):
             choose([kib], THP, may_write=True)

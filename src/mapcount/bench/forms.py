@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mapcount.bench.story import PAGE_KIB, PMD_KIB, Form
-from mapcount.live.snapshot import CannotHere
 from mapcount.live.thp import Thp
 
 
@@ -46,6 +45,4 @@ def choose(
 
 def writes_for(kib: int, thp: Thp) -> Mapping[Path, str]:
     """The settings to write so that advised memory gets folios of this size; small ones need none."""
-    if kib != PAGE_KIB and kib > max(thp.anon, default=PAGE_KIB):
-        raise CannotHere(f"folios of {kib} KiB: larger than a PMD maps on this kernel")
     return {} if kib == PAGE_KIB else thp.writes_for(kib)

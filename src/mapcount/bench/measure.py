@@ -44,13 +44,10 @@ class Bench:
         """
         stories = BENCHMARKS[benchmark]
         samples: dict[tuple[Story, Form], list[Sample]] = {(s, f): [] for s in stories for f in forms}
-        total = self.runs * len(stories) * (len(forms) + 1)
-        done = 0
+        done, total = 0, self.runs * len(samples)
         for _ in range(self.runs):
             for story in stories:
-                self.progress(done, total, story.name)
                 base = None if story.writes else self._base(story)
-                done += 1
                 for form in forms:
                     self.progress(done, total, story.name)
                     samples[story, form].append(self._sample(story, form, base))

@@ -51,7 +51,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option(
     "--gib",
     "size_kib",
-    type=click.FloatRange(1 / 64, 1 << 14),
+    type=click.FloatRange(1 / 64, 16),
     callback=_gib,
     help="Memory to use, in GiB. Unless said: 1, or what there is room for. `cow` needs twice as much.",
 )
@@ -88,12 +88,13 @@ def bench(
     """
     from mapcount.conform.director import AgentLost
     from mapcount.live.snapshot import CannotHere, Unreadable
+    from mapcount.scenario.syntax import visible
 
     try:
         with _stoppable():
             measured = _measure(benchmark, size_kib, runs, sizes, set_thp=set_thp)
     except (CannotHere, Unreadable, AgentLost, OSError) as error:
-        click.echo(f"mapcount bench: {error}", err=True)
+        click.echo(f"mapcount bench: {visible(str(error))}", err=True)
         sys.exit(CANNOT)
     if as_json:
         from mapcount.report.bench_data import bench_as_data
