@@ -29,7 +29,7 @@ def place(size):
 
 def anon(size, huge=False, fill=True):
     "Private anonymous memory."
-    at = libc.mmap(place(size), size, 3, 0x32, -1, 0)
+    at = libc.mmap(place(size), size, 3, 0x4032, -1, 0)  # MAP_NORESERVE
     libc.madvise(at, size, 14 if huge else 15)
     if fill:
         ctypes.memset(at, 1, size)
@@ -108,6 +108,7 @@ class Child:
 
     def end(self) -> None:
         """Kill it and those that it forked, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.communicate()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.communicate()

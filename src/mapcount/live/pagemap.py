@@ -96,11 +96,15 @@ class Pagemap:
     def scan(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """Where pages among [start, stop) are present: first, end, level. Needs PAGEMAP_SCAN.
 
-        Small holes are passed over in silence. An address space that is gone looks empty: see `alive`.
+        Small holes are passed over in silence. Raises Gone, where the kernel says so; to some an address
+        space that is gone looks empty (see `alive`).
         """
         while start < stop:
             argument = self._argument(start, stop)
-            nr = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument)
+            try:
+                nr = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument)
+            except ProcessLookupError:
+                raise Gone from None
             found = self._found[:nr].astype(np.int64)
             first, end = found[:, 0] // self._page_size, found[:, 1] // self._page_size
             huge = found[:, 2] & _PAGE_IS_HUGE

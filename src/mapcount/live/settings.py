@@ -10,7 +10,7 @@ from pathlib import Path
 def meminfo(proc: Path) -> Mapping[str, int]:
     """/proc/meminfo by field, in KiB; fields that count something else (HugePages_Total) are left out."""
     words = (line.split() for line in (proc / "meminfo").read_text().splitlines())
-    return {name.rstrip(":"): int(value) for name, value, *unit in words if unit == ["kB"]}
+    return {row[0].rstrip(":"): int(row[1]) for row in words if row[2:] == ["kB"]}
 
 
 def thp_settings(sys: Path) -> Mapping[str, str]:
