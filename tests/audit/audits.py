@@ -31,7 +31,7 @@ def source(**changes: object) -> MemorySource:
         [
             process(10, [region(64, smaps=rss(192))], comm="big", cgroup="/a"),
             process(9, [region(64, start=0x2000, smaps=rss(32))], comm="half", cgroup="/a"),
-            process(11, [region(64, start=0x3000, smaps=rss(400))], comm=HOSTILE, cgroup="/b"),
+            process(11, [region(128, start=0x3000, smaps=rss(400))], comm=HOSTILE, cgroup="/b"),
         ],
         {
             10: [
