@@ -176,6 +176,16 @@ def test_types_that_lack_what_is_needed(missing: str) -> None:
         _of(layout_of(V6_14), without=[missing])
 
 
+@pytest.mark.parametrize("bit", [None, -1, 64])
+def test_types_without_large_folios(monkeypatch: pytest.MonkeyPatch, bit: int | None) -> None:
+    """Types without the mark of large folios, or with an impossible one, are refused."""
+    monkeypatch.setitem(PAGE_FLAGS, "PG_head" if bit is not None else "PG_other", bit or 0)
+    if bit is None:
+        monkeypatch.delitem(PAGE_FLAGS, "PG_head")
+    with pytest.raises(BtfError, match=r"fake.btf: enum pageflags has no PG_head"):
+        _of(layout_of(PAGE_MAPCOUNT))
+
+
 def test_types_of_another_shape() -> None:
     """Slots that are not two, or a counter that is many, are refused."""
     file = BtfFile()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mapcount.live.btf import Btf, BtfError, Struct
 from mapcount.live.kernel_memory import MOST_BYTES
 from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool
+from mapcount.live.vmemmap import page_flags, sizeof_page
 from mapcount.tracking.folio import ENTIRELY_MAPPED
 
 NEEDED = ("flags", "mapping", "_mapcount", "_refcount", "_flags_1")
@@ -93,9 +94,7 @@ class FolioLayout:
     def of(cls, btf: Btf) -> FolioLayout:
         """As a kernel's types say. Raises BtfError if they lack what is needed."""
         types = btf.enumerators("pagetype") if btf.has_enum("pagetype") else {}
-        layout = cls(btf.struct("folio"), btf.struct("page").size, btf.enumerators("pageflags"), types)
-        if "PG_head" not in layout.flags:
-            raise BtfError(f"{btf.source}: enum pageflags has no PG_head")
+        layout = cls(btf.struct("folio"), sizeof_page(btf), page_flags(btf), types)
         for name in layout.dtype.names or ():
             expected = 2 if name in PAIRS else 1
             if layout.folio[name].count != expected:

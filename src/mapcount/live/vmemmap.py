@@ -27,6 +27,22 @@ _VMEMMAP_PAGE = np.uint64(4095)
 """hugetlb gives back page structs of its folios by this unit (or by larger ones that it divides)."""
 
 
+def sizeof_page(btf: Btf) -> int:
+    """Bytes of one `struct page`. Raises BtfError if that cannot be."""
+    size = btf.struct("page").size
+    if not SMALLEST_PAGE <= size <= MOST_BYTES:
+        raise BtfError(f"{btf.source}: struct page has {size} bytes")
+    return size
+
+
+def page_flags(btf: Btf) -> dict[str, int]:
+    """Which bit of a page's flags each flag is, by name. Raises BtfError if large folios have none."""
+    flags = {name: bit for name, bit in btf.enumerators("pageflags").items() if 0 <= bit < 64}
+    if "PG_head" not in flags:
+        raise BtfError(f"{btf.source}: enum pageflags has no PG_head")
+    return flags
+
+
 @dataclass(frozen=True)
 class Vmemmap:
     """The array of one kernel, at `base` in its memory."""
@@ -37,11 +53,8 @@ class Vmemmap:
 
     @cached_property
     def sizeof_page(self) -> int:
-        """Bytes of one `struct page`. Raises BtfError if that cannot be."""
-        size = self.btf.struct("page").size
-        if not SMALLEST_PAGE <= size <= MOST_BYTES:
-            raise BtfError(f"{self.btf.source}: struct page has {size} bytes")
-        return size
+        """Bytes of one `struct page`."""
+        return sizeof_page(self.btf)
 
     def addresses(self, frames: U64) -> U64:
         """Where the `struct page` of each frame is."""
@@ -82,7 +95,7 @@ class Vmemmap:
 
     @cached_property
     def _head_flag(self) -> np.uint64:
-        return np.uint64(1 << self.btf.enumerators("pageflags")["PG_head"])
+        return np.uint64(1 << page_flags(self.btf)["PG_head"])
 
     @cached_property
     def _dtype(self) -> np.dtype[np.void]:
