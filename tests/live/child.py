@@ -98,13 +98,17 @@ class Child:
 
     def do(self, code: str) -> Any:
         """Evaluate an expression, or run statements, in the child. The child's mistakes are an EOFError."""
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(repr(code) + "\n")
+        self.tell(code)
         answer = self._process.stdout.readline()
         if not answer:
             raise EOFError(f"the child ended at {code!r}")
         return eval(answer)
+
+    def tell(self, code: str) -> None:
+        """The same without waiting for an answer: for what gives none."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(repr(code) + "\n")
 
     def end(self) -> None:
         """Kill it and those that it forked, and wait until it is gone."""

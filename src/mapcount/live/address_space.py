@@ -33,7 +33,9 @@ class AddressSpace:
                     raise self.directory.unreadable(NONE)
                 for name in ("smaps", "pagemap"):
                     self._fds.append(self.directory.open(name))
-                if self.directory.stat().layout == before.layout:
+                after = self.directory.stat()
+                if after.layout == before.layout:
+                    self.directory.comm = after.comm
                     return
                 self._close_files()
             raise self.directory.unreadable(CHANGED)

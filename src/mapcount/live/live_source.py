@@ -161,8 +161,11 @@ def open_live_source(proc: Path = PROC, sys: Path = SYS, struct_folio: bool = Tr
     """The running kernel, asked as far as it answers here: `Machine.limits` says what is missing, and why.
 
     `proc` and `sys` are where procfs and sysfs are mounted. `struct_folio`: also look into the kernel's own
-    memory, where that is possible. Raises CannotHere if it cannot be found out what this kernel keeps.
+    memory, where that is possible. Raises CannotHere if procfs is not there, or if it cannot be found out
+    what this kernel keeps.
     """
+    if not (proc / "self" / "pagemap").exists() or not (proc / "meminfo").exists():
+        raise CannotHere(f"{proc} has no self/pagemap or no meminfo: mount procfs there")
     with ExitStack() as opened:
         limits: list[str] = []
         frames = _frames(proc, opened, limits)
