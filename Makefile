@@ -17,7 +17,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(STAMP)  ## the main job: a telling scenario on all flavours, then beside a real kernel's answers
+run: $(STAMP)  ## the main job: a machine audited, a story on all flavours, one beside a real kernel's answers
+	@$(BIN)/mapcount audit --from captures/demo.capture
 	@$(BIN)/mapcount run scenarios/prefork.scn --flavour all
 	@$(BIN)/mapcount run scenarios/recorded/c_3_parent1st.anon64k.scn --on recording:recordings/no-page-mapcount.jsonl
 
@@ -39,8 +40,10 @@ lint: $(STAMP)  ## ruff, mypy --strict, and documentation that is generated is c
 docs: $(STAMP)  ## write the generated parts of the documentation anew
 	@$(BIN)/python tools/make_docs.py
 
-bench: $(STAMP)  ## simulating against doing: the benchmarks, with the peer measured in the same run
+bench: $(STAMP)  ## the benchmarks, each with its peer measured in the same run
 	@$(BIN)/python benchmarks/fork_unmap.py
+	@$(BIN)/python benchmarks/folio_reader.py
+	@$(BIN)/python benchmarks/audit.py
 
 clean:  ## remove everything that make created, but for built kernels
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
