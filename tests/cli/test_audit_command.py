@@ -167,6 +167,13 @@ def test_nobody_could_be_read(capture: Path) -> None:
     assert "no process could be read\n" == result.stderr
 
 
+def test_who_does_not_say_who_it_is(capture: Path) -> None:
+    """A process that might be meant, but would not tell its name, is named as not read."""
+    result = run("--from", capture, "--comm", "big")
+    assert "1 process read, 1 could not be read" in result.stdout
+    assert "permission denied: 12" in result.stdout
+
+
 def test_output_in_a_pipe_is_plain(capture: Path) -> None:
     """No escape reaches a pipe, and a pipe that is closed is no traceback."""
     done = process("--from", capture)

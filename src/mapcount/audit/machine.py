@@ -82,11 +82,17 @@ class Audit:
 
 
 def audit(
-    source: Source, pids: Sequence[int], *, whole: bool = False, on_progress: Progress | None = None
+    source: Source,
+    pids: Sequence[int],
+    *,
+    refused: Sequence[Unreadable] = (),
+    whole: bool = False,
+    on_progress: Progress | None = None,
 ) -> Audit:
     """Read these processes, and say what changes for each, for the machine, and where the kernel errs.
 
-    `whole`: are these all processes of the machine?
+    `refused`: processes of which it could not be found out whether they are meant. `whole`: are all
+    processes of the machine asked for?
     """
     machine = source.machine
     known = None
@@ -95,7 +101,7 @@ def audit(
     seen = SeenFolios()
     census = Census()
     processes: dict[int, AuditedProcess] = {}
-    unreadable: list[Unreadable] = []
+    unreadable = list(refused)
     for done, pid in enumerate(pids):
         if on_progress:
             on_progress("processes", done, len(pids))

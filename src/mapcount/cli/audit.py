@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -107,11 +107,13 @@ def audit(
     )
     try:
         output.check()
-        overview = _audited(captures, selection)
-        output.show(overview)
-        while watch:
-            time.sleep(watch)
-            replace(output, force=True).show(_audited(captures, selection))
+        with ExitStack() as opened:
+            sources = [_capture(path) for path in captures] or [opened.enter_context(_this_machine())]
+            overview = _audited(sources, selection)
+            output.show(overview)
+            while watch:
+                time.sleep(watch)
+                replace(output, force=True).show(_audited(sources, selection))
     except (CaptureError, LookupError, ValueError) as error:
         _end(visible(str(error)), USAGE)
     except CannotHere as error:
@@ -127,18 +129,25 @@ def audit(
         _end("nothing could be predicted" if overview.rows else "no process could be read", CANNOT)
 
 
-def _audited(captures: Sequence[str], selection: Selection) -> Overview:
-    """Every capture, or this machine as it is now. Raises LookupError if no process fits the selection."""
+def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
+    """The audit of these, as they are now. Raises LookupError if no process fits the selection."""
     from mapcount.audit.machine import audit as audit_machine
     from mapcount.audit.overview import Overview
     from mapcount.live.selection import Selection, select
 
     found = []
-    for opened in [_capture(path) for path in captures] or [_this_machine()]:
-        with opened as source:
-            selected = select(source, selection)
-            whole = selection == Selection() and getattr(source, "everything", True)
-            found.append(audit_machine(source, selected.pids, whole=whole, on_progress=_show_progress))
+    for source in sources:
+        selected = select(source, selection)
+        whole = selection == Selection() and getattr(source, "everything", True)
+        found.append(
+            audit_machine(
+                source,
+                selected.pids,
+                refused=selected.unreadable,
+                whole=whole,
+                on_progress=_show_progress,
+            )
+        )
     if not any(one.processes or one.unreadable for one in found):
         raise LookupError("no process fits what was asked for")
     return Overview(found)
@@ -150,10 +159,10 @@ def _this_machine() -> AbstractContextManager[Source]:
     return open_live_source()
 
 
-def _capture(path: str) -> AbstractContextManager[Source]:
+def _capture(path: str) -> Source:
     from mapcount.live.capture_source import CaptureSource
 
-    return nullcontext(CaptureSource(Path(path)))
+    return CaptureSource(Path(path))
 
 
 def _show_progress(what: str, done: int, of: int) -> None:
