@@ -135,22 +135,23 @@ def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
     from mapcount.audit.overview import Overview
     from mapcount.live.selection import Selection, select
 
-    found = []
-    for source in sources:
-        selected = select(source, selection)
-        whole = selection == Selection() and getattr(source, "everything", True)
-        found.append(
+    chosen = [(source, select(source, selection)) for source in sources]
+    if not any(selected.pids for _, selected in chosen):
+        refused = [who for _, selected in chosen for who in selected.unreadable]
+        unknown = f"; {len(refused)} would not say who they are: {refused[0]}" if refused else ""
+        raise LookupError(f"no process fits what was asked for{unknown}")
+    return Overview(
+        [
             audit_machine(
                 source,
                 selected.pids,
                 refused=selected.unreadable,
-                whole=whole,
+                whole=selection == Selection() and getattr(source, "everything", True),
                 on_progress=_show_progress,
             )
-        )
-    if not any(one.processes or one.unreadable for one in found):
-        raise LookupError("no process fits what was asked for")
-    return Overview(found)
+            for source, selected in chosen
+        ]
+    )
 
 
 def _this_machine() -> AbstractContextManager[Source]:
