@@ -164,6 +164,9 @@ def _differences(
     ids: MmIds,
 ) -> Iterator[Difference | None]:
     """For every field of either answer: None where they agree, the difference where they do not."""
+    if real.get("errors"):
+        yield Difference("errors", real["errors"], simulated.get("errors"))
+        return
     left, right, odd = (dict(fields(answer)) for answer in (real, simulated, quirky))
     for field in {**left, **right}:
         if field == "folio.page_mapcount" and field not in right:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mapcount.sim.errors import ActionError
-from mapcount.sim.fault import touch
+from mapcount.sim.fault import fault_in
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm, Process
@@ -114,7 +114,7 @@ def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
                     if piece.nr == piece.run.folio.nr_pages:
                         m.mlock(piece.run)
         if vma.prot != "none":
-            touch(m, mm, vma.start, vma.end, write=vma.writable and not vma.shared)
+            fault_in(m, mm, vma.start, vma.end, write=vma.writable and not vma.shared)
             _mark_accessed(m, mm, vma)
     mm.merge_vmas(start, stop)
 

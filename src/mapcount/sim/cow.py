@@ -108,6 +108,7 @@ def _remap(
 ) -> None:
     """Write the verdicts into the page table: new small folios where copied, writable where reused."""
     stretches = _joined(verdicts)
+    content = [(o, n) for o, n, written in piece.stretches(piece.run.written) if written]
     mm.table.remove(vpn, vpn + piece.pages)
     folios, pages = (1, piece.pages) if len(stretches) == 1 else (piece.count, 0)
     for i in range(folios):
@@ -121,6 +122,10 @@ def _remap(
                 reused = entry.twin(at, nr, entry.target_of(at))
                 reused.writable = reused.dirty = reused.young = True
                 mm.table.insert(reused)
+    for offset, n in content:
+        for copied in mm.table.over(vpn + offset, vpn + offset + n):
+            first, last = max(copied.start, vpn + offset), min(copied.end, vpn + offset + n)
+            m.memory.store(copied.target_of(first), last - first)
 
 
 def _joined(verdicts: list[Verdict]) -> list[Verdict]:

@@ -19,6 +19,14 @@ def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
 
     Raises ActionError, before anything is touched, where the process would be killed by a signal.
     """
+    fault_in(m, mm, start, stop, write=write)
+    for entry in mm.table.over(start, stop) if write else ():
+        first, last = max(entry.start, start), min(entry.end, stop)
+        m.memory.store(entry.target_of(first), last - first)
+
+
+def fault_in(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
+    """Take the faults that reading or writing every page would take, as GUP does: nothing is written."""
     vmas = mm.vmas.over(start, stop)
     for vma in vmas:
         if "r" not in vma.prot and not (write and vma.writable):

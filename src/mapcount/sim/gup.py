@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mapcount.sim.errors import ActionError
-from mapcount.sim.fault import touch
+from mapcount.sim.fault import fault_in
 from mapcount.sim.machine import Machine
 from mapcount.sim.mm import PinRun, Process
 from mapcount.tracking.folio import GUP_PIN_COUNTING_BIAS
@@ -14,7 +14,7 @@ def pin(m: Machine, process: Process, start: int, stop: int) -> None:
     if process.pins.over(start, stop):
         raise ActionError("part of it is pinned already; unpin it first")
     mm = process.mm
-    touch(m, mm, start, stop, write=True)
+    fault_in(m, mm, start, stop, write=True)
     mm.has_pinned = True
     for entry in mm.table.over(start, stop):
         first, last = max(entry.start, start), min(entry.end, stop)

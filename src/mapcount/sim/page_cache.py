@@ -39,7 +39,7 @@ def fault_file(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
     level = PTE_ORDER if file.kind is Kind.HUGETLB else level_of(m.flavour, run.folio.order)
     if file.kind is Kind.HUGETLB:
         level = run.folio.order
-    if level:
+    if level and vma.advice != "nohugepage":
         span = 1 << level
         part = before // span * span
         start = at - before + part
@@ -89,8 +89,10 @@ def _map(
         at = start + first - index
         entry = Entry(at, length, frame, level=level, writable=vma.shared and vma.writable, dirty=write)
         m.map_pages(mm, entry, batch=batch)
-        for piece in m.memory.pieces(frame, length) if write else ():
-            piece.run.dirty = True
+        for piece in list(m.memory.pieces(frame, length)):
+            piece.run.dirty |= write
+            if vma.locked and not piece.run.folio.large:
+                m.mlock(piece.run)
     return start + n
 
 
@@ -121,15 +123,16 @@ def _read_folios(m: Machine, file: File, vma: Vma, at: int, stop: int) -> int:
     high = min(file.size, after.start if after else file.size)
     if file.kind is Kind.SHMEM:
         low, high = max(low, vma.pgoff), min(high, vma.pgoff + vma.n)
-    for order in (*file.orders, 0):
+    orders = () if file.kind is Kind.SHMEM and vma.advice == "nohugepage" else file.orders
+    for order in (*orders, 0):
         size = 1 << order
         start = at // size * size
         if file.kind is Kind.SHMEM and (vma.start - vma.pgoff) % size:
             continue
         if low <= start and start + size <= high:
             count = min((high - start) // size, -(-(stop - start) // size))
-            if not order and file.orders:
-                smallest = 1 << file.orders[-1]
+            if not order and orders:
+                smallest = 1 << orders[-1]
                 count = min(count, (at // smallest + 1) * smallest - at)
             add_to_cache(m, file, order, count, start)
             return start + count * size

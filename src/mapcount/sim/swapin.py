@@ -58,7 +58,7 @@ def _mappable(m: Machine, entry: Entry, pfn: int, at: int, stop: int) -> tuple[i
     count = 1
     if not start % size:
         last = min(-(-(stop - start) // size) * size, entry.end - start, run.start + run.n - pfn + before)
-        cached = next(m.swap.over(entry.target_of(start), max(last, size)))
+        cached = m.swap.stretch(entry.target_of(start), max(last, size))
         count = max(1, min(last, cached.n) // size)
     return start, count * size
 
@@ -72,7 +72,7 @@ def _read_in(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> 
         slot = entry.target + start - entry.start
         if start < entry.start or start + size > entry.end or slot % size:
             continue
-        uncached = next(m.swap.over(slot, max(stop - start, size)))
+        uncached = m.swap.stretch(slot, max(stop - start, size))
         if uncached.pfn is not None or uncached.n < size:
             continue
         count = min(uncached.n // size, -(-(stop - start) // size))
@@ -82,6 +82,9 @@ def _read_in(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> 
         run.memcg = uncached.memcg
         run.folio.refcount += size
         run.in_swap_cache, run.swap, run.active = True, slot, True
+        for saved in m.swap.over(slot, run.n):
+            if saved.written:
+                m.memory.store(run.start + saved.start - slot, saved.n)
         m.swap.cache(slot, run.n, run.start)
         m.stat(run.memcg, "swapcached", run.n)
         m.events["pswpin"] += run.n

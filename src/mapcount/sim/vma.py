@@ -78,7 +78,19 @@ class File(Mapping):
 class Vma:
     """Pages [start, start + n) of an address space, with one set of attributes."""
 
-    __slots__ = ("anon", "file", "kind", "locked", "n", "orders", "pgoff", "prot", "shared", "start")
+    __slots__ = (
+        "advice",
+        "anon",
+        "file",
+        "kind",
+        "locked",
+        "n",
+        "orders",
+        "pgoff",
+        "prot",
+        "shared",
+        "start",
+    )
 
     def __init__(
         self,
@@ -99,6 +111,8 @@ class Vma:
         self.prot = prot
         self.orders = orders
         """Orders of the large folios that faults may allocate here, largest first."""
+        self.advice = "hugepage" if orders and kind is not Kind.HUGETLB else ""
+        """What madvise said of huge pages: `hugepage`, `nohugepage` or nothing yet."""
         self.locked = False
         self.anon: Mapping | None = None
         """Set once anonymous memory may be in it; a VMA without is not copied by fork."""
@@ -120,7 +134,7 @@ class Vma:
     def twin(self, start: int, n: int, pgoff: int) -> Vma:
         """A VMA with the same attributes elsewhere."""
         twin = Vma(start, n, pgoff, self.kind, file=self.file, shared=self.shared, prot=self.prot)
-        twin.orders, twin.locked, twin.anon = self.orders, self.locked, self.anon
+        twin.orders, twin.advice, twin.locked, twin.anon = self.orders, self.advice, self.locked, self.anon
         return twin
 
     def cut(self, at: int) -> Vma:
@@ -134,7 +148,8 @@ class Vma:
         return (
             self.index(after.start) == after.pgoff
             and (self.file, self.anon, self.shared) == (after.file, after.anon, after.shared)
-            and (self.prot, self.orders, self.locked) == (after.prot, after.orders, after.locked)
+            and (self.prot, self.orders, self.advice) == (after.prot, after.orders, after.advice)
+            and self.locked == after.locked
         )
 
     def attributes(self) -> str:
