@@ -1,0 +1,196 @@
+"""`mapcount conform`: is the running kernel as simulated?"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from mapcount.cli import CANNOT, FINDING, USAGE
+
+if TYPE_CHECKING:
+    from mapcount.scenario.syntax import Scenario
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell has it."""
+DEVIATIONS = "deviations"
+"""Where deviations are saved, unless -o says otherwise."""
+
+
+@click.command(epilog="Example: mapcount conform scenarios/*.scn --random 100 --set-thp")
+@click.argument("scenarios", metavar="[SCENARIO...]", nargs=-1)
+@click.option("--random", "number", type=click.IntRange(1, 100_000), help="Act out so many random scenarios.")
+@click.option("--seed", type=click.IntRange(0), help="Draw the same ones as last time. Unless said, others.")
+@click.option(
+    "--set-thp",
+    is_flag=True,
+    help="Write /sys/kernel/mm/transparent_hugepage/hugepages-*/enabled and shmem_enabled, so that faults "
+    "use the sizes a scenario is about; what was there is put back, even if all of this is killed.",
+)
+@click.option(
+    "-o",
+    "target",
+    metavar="DIR",
+    default=DEVIATIONS,
+    show_default=True,
+    help="Where to save deviations, each as a scenario and a recording. Made only if there are any.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files in DIR, and FILE.")
+@click.option("--record", metavar="FILE", help="Write what the kernel answered, for mapcount run --on.")
+@click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
+@click.option("--vng", "bzimage", metavar="BZIMAGE", help="Do it in that kernel, booted by virtme-ng.")
+def conform(
+    scenarios: tuple[str, ...],
+    number: int | None,
+    seed: int | None,
+    set_thp: bool,
+    target: str,
+    force: bool,
+    record: str | None,
+    as_json: bool,
+    bzimage: str | None,
+) -> None:
+    """Act scenarios out with real processes; is the kernel as simulated?
+
+    After every step each field of smaps, numa_maps, pagemap, kpagecount, kpageflags and the kernel's own
+    struct folio is compared with the simulated kernel of the same flavour. Only processes started here are
+    touched, and only memory that they mapped. What deviates is tried again, reduced to the shortest scenario
+    that shows it, printed and saved. What this machine cannot act out is skipped, and the reason said.
+
+    Exit 1: the kernel deviates, and not as documented. Exit 3: nothing could be acted out.
+    """
+    from mapcount.conform.director import AgentLost
+    from mapcount.conform.vng import NoKernel
+    from mapcount.live.snapshot import CannotHere
+    from mapcount.report.conform_data import DEVIATES, SKIPPED
+    from mapcount.report.whole_file import write_whole
+    from mapcount.scenario.syntax import ScenarioError, visible
+
+    if not scenarios and number is None:
+        raise click.UsageError("name scenarios, or ask for random ones: --random 100")
+    _refuse_to_overwrite(Path(target), record, force=force)
+    seed = secrets.randbelow(1 << 32) if seed is None else seed
+    try:
+        if bzimage is not None:
+            data, recording = _in_guest(Path(bzimage), scenarios, number or 0, seed, record=bool(record))
+        else:
+            data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
+        if record:
+            write_whole(Path(record), recording, force=force)
+        _save(data, Path(target), force=force)
+    except (ScenarioError, NoKernel) as error:
+        _end(str(error), USAGE)
+    except (CannotHere, AgentLost, OSError) as error:
+        _end(f"mapcount conform: {visible(str(error))}", CANNOT)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+    if number:
+        data["seed"] = seed
+    _print(data, as_json=as_json)
+    if data["summary"][DEVIATES]:
+        sys.exit(FINDING)
+    if data["summary"][SKIPPED] == len(data["results"]):
+        sys.exit(CANNOT)
+
+
+def _refuse_to_overwrite(target: Path, record: str | None, *, force: bool) -> None:
+    """Before hours of work, not after: what is there may not be overwritten."""
+    taken = [path for path in ([Path(record)] if record else []) if path.exists()]
+    taken += [target] if target.exists() and (not target.is_dir() or any(target.iterdir())) else []
+    if taken and not force:
+        raise click.UsageError(f"{taken[0]} exists; name another place, or --force")
+
+
+def _here(paths: Sequence[str], number: int, seed: int, *, set_thp: bool) -> tuple[dict[str, Any], str]:
+    """On the kernel that runs us: what was found, and the recording of all that was acted out."""
+    from mapcount.conform.check import running_kernel
+    from mapcount.conform.findings import examine, random_scenario
+    from mapcount.report.conform_data import conform_as_data
+    from mapcount.scenario.parse import load
+
+    stories = _differently_named([load(path) for path in paths])
+    results = []
+    with running_kernel(set_thp=set_thp) as (kernel, limits), _progress() as told:
+        total = len(stories) + number
+        for i in range(total):
+            story = stories[i] if i < len(stories) else random_scenario(kernel, seed, i - len(stories))
+            told(i, total, story.name)
+            results.append(examine(kernel, story))
+    comparisons = [result.found.comparison for result in results if result.found.comparison]
+    recording = "".join(comparison.recording.lines() for comparison in comparisons)
+    return conform_as_data(kernel.release, str(kernel.flavour), limits, results), recording
+
+
+def _differently_named(stories: Sequence[Scenario]) -> Sequence[Scenario]:
+    """Recordings know a scenario by its file's name."""
+    seen: dict[str, str] = {}
+    for story in stories:
+        if story.name in seen:
+            raise click.UsageError(f"{story.path} and {seen[story.name]} have the same name: {story.name}")
+        seen[story.name] = story.path
+    return stories
+
+
+def _in_guest(
+    bzimage: Path, paths: Sequence[str], number: int, seed: int, *, record: bool
+) -> tuple[dict[str, Any], str]:
+    """The same command in another kernel, which is its own: its settings may be changed."""
+    from mapcount.conform.vng import conform_in_guest
+    from mapcount.scenario.parse import load
+
+    _differently_named([load(path) for path in paths])  # mistakes are told before the guest boots
+    drawn = ["--random", str(number), "--seed", str(seed)] if number else []
+    return conform_in_guest(bzimage, [*paths, *drawn], record=record)
+
+
+def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
+    """Each deviation's shortest scenario and its recording."""
+    from mapcount.report.whole_file import write_whole
+
+    for result in data["results"]:
+        shortest = result["shortest"]
+        if shortest:
+            target.mkdir(parents=True, exist_ok=True)
+            lines = "".join(f"{json.dumps(answer)}\n" for answer in shortest["recording"])
+            files = {".scn": shortest["text"], ".jsonl": lines}
+            for suffix, content in files.items():
+                write_whole(target / (result["scenario"] + suffix), content, force=force)
+            result["saved"] = [str(target / (result["scenario"] + suffix)) for suffix in files]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("acting")
+        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
+
+
+def _print(data: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=1))
+        return
+    from rich.console import Console
+
+    from mapcount.report.conform import draw_conform
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    for part in draw_conform(data):
+        console.print(part)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
