@@ -148,6 +148,28 @@ def test_mappings_in_several_blocks_are_added() -> None:
     )
 
 
+def test_the_guess_of_one_block_is_that_of_the_folio() -> None:
+    """Before 6.15 only the block with a folio's first page knows what the kernel guesses."""
+    half = replace(EXCLUSIVE, shared=UNKNOWN)
+    source = one(flavour=V6_14)
+    source.mapped = {1: [block_of([Run(at, 8, order=4, first=at)], [half]) for at in (0, 8)]}
+    row = of(source).folios[0]
+    assert (1, 0, 0) == (row.exclusive, row.mistaken_for_shared, row.not_judged)
+
+
+def test_pages_of_another_size() -> None:
+    """A machine with pages of 64K is computed in its own pages."""
+    sizes = {"Rss": 16 * 64, "Pss": 16 * 64, "Private_Dirty": 16 * 64}
+    source = one(Run(0, 8, order=4), replace(EXCLUSIVE, mapped_pages=8, large_mapcount=8), page_size=1 << 16)
+    source.processes = [process(1, [region(16, smaps={name: kib // 2 for name, kib in sizes.items()})])]
+    found = of(source)
+    assert (0, 1024, 512) == (
+        found.processes[0].off_kib,
+        found.folios[0].kib,
+        found.meminfo["AnonPages"].under["no-page-mapcount"] - found.meminfo["AnonPages"].now_kib,
+    )
+
+
 def test_two_numbers_of_one_address_space_are_one_process() -> None:
     """Asked for by two numbers that share an address space, its memory counts once."""
 
@@ -261,6 +283,17 @@ def test_kernel_without_counts_needs_everybody() -> None:
     ]
     assert 64 == found.processes[1].under["page-mapcount"].uss_kib
     assert not found.complete
+
+
+def test_page_tables_that_do_not_add_up() -> None:
+    """Where the kernel counts mappings that no page table read has, figures are estimates and marked so."""
+    unseen = replace(EXCLUSIVE, mapped_pages=UNKNOWN, large_mapcount=32, refcount=32, shared=1)
+    (found,) = of(
+        one(Run(0, 16, order=4, mapcount=2, exclusive=False), unseen, flavour=NO_PAGE_MAPCOUNT)
+    ).processes
+    assert (1, True) == (found.miscounted, found.estimated)
+    (found,) = of(one(folio=replace(EXCLUSIVE, mapped_pages=UNKNOWN), flavour=NO_PAGE_MAPCOUNT)).processes
+    assert (0, False) == (found.miscounted, found.estimated)
 
 
 def test_cgroups_count_what_is_below_them() -> None:

@@ -64,7 +64,7 @@ def audited(m: Machine, *, struct_folio: bool = True) -> Audit:
     source = source_of(m, struct_folio=struct_folio)
     found = audit(source, source.pids(), whole=True)
     assert printed(m) == [astuple(process.now) for process in found.processes]
-    assert {0} >= {process.off_kib for process in found.processes}
+    assert not any(process.estimated for process in found.processes)
     return found
 
 

@@ -119,6 +119,8 @@ def test_moving_and_guessed_figures_are_marked() -> None:
     assert line(text, "~").startswith(
         "~ 1 process moved while being read: pages and smaps differ by up to 40K"
     )
+    odd = replace(found, processes=(replace(first, miscounted=2), *rest))
+    assert "do not add up to what the kernel counts for 2 folios" in " ".join(drawn(odd).split())
     guessed = replace(found, processes=(replace(first, guessed_kib=24), *rest))
     assert "it may be lower by up to 24K" in " ".join(drawn(guessed).split())
 

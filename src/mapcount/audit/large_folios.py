@@ -194,7 +194,10 @@ class Waiting:
 
 
 def merged(parts: list[LargeFolios]) -> LargeFolios:
-    """One row per folio. What the kernel counted was read last by the last part, and stands."""
+    """One row per folio. What the kernel counted was read last by the last part, and stands.
+
+    The guess before 6.15 asks for the first page, so only that part may know it which maps that.
+    """
     if len(parts) == 1:
         return parts[0]
     table = LargeFolios(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(LargeFolios)))
@@ -206,6 +209,7 @@ def merged(parts: list[LargeFolios]) -> LargeFolios:
     alone = np.diff(np.r_[starts, len(folio)]) == 1
     sums = {
         "mine": np.add.reduceat(table.mine[by_folio], starts),
+        "believed": np.maximum.reduceat(table.believed[by_folio], starts),
         "levels": np.bitwise_or.reduceat(table.levels[by_folio], starts),
         "whole": one.whole & alone,
     }

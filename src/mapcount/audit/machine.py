@@ -38,8 +38,15 @@ class AuditedProcess:
     mistakes: Mistakes
     guessed_kib: int
     """Uss without per-page counts is lower by up to so much: the kernel's flags could not be read."""
+    miscounted: int
+    """Large folios whose pages' counts are uncertain: page tables do not add up to the kernel's count."""
     off_kib: int
     """The pages read differ so much from smaps, beyond rounding: something moved meanwhile."""
+
+    @property
+    def estimated(self) -> bool:
+        """Are the figures under other kernels estimates, for whatever reason but flags that are not known?"""
+        return self.off_kib > 0 or self.miscounted > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +192,7 @@ def _audited(machine: Machine, reading: Reading) -> AuditedProcess:
         under=under if machine.frames else {},
         mistakes=reading.mistakes,
         guessed_kib=reading.guessed_kib,
+        miscounted=reading.miscounted,
         off_kib=reading.off_kib if machine.frames else 0,
     )
 

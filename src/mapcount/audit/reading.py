@@ -21,7 +21,7 @@ from mapcount.audit.large_folios import (
     total_mapped_pages,
 )
 from mapcount.audit.mistakes import Mistakes, mistakes_about
-from mapcount.audit.questions import folio_average_page_mapcount
+from mapcount.audit.questions import folio_average_page_mapcount, folio_total_mapped_pages
 from mapcount.audit.smaps import Memory, SmapsSums, smaps_says
 from mapcount.audit.survey import Survey
 from mapcount.live.snapshot import I8, I64, UNKNOWN, Block, Kind, Machine, Process, Runs, Source
@@ -38,6 +38,8 @@ class Reading:
         self.mistakes = Mistakes()
         self.guessed_pages = 0
         """Pages taken for private in a folio that is exclusive, though its flag is not known."""
+        self.miscounted = 0
+        """Large folios of which the survey has not all the mappings that the kernel counts, or more."""
         self._machine = machine
         self._survey = survey
         self._by_page = SmapsSums(process, machine.page_size)
@@ -49,6 +51,8 @@ class Reading:
         runs, folios = block.runs, block.folios
         if self._survey:
             folios = self._survey.with_counts(folios)
+            counted = folio_total_mapped_pages(folios.large_mapcount, folios.entire_mapcount, folios.order)
+            self.miscounted += int(np.count_nonzero((counted >= 0) & (counted != folios.sum_mapcount)))
         rows = folio_rows(runs, folios)
         total = total_mapped_pages(folios)
         believed = maybe_mapped_shared(self._machine, runs, rows, folios, total)

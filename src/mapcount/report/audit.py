@@ -90,7 +90,7 @@ def _summary(overview: Overview) -> Iterator[RenderableType]:
     """What changes for this machine: a row for each number, then what is to be known besides."""
     then, rows, now = overview.then, overview.rows, overview.now
     under = overview.under(then)
-    moving = any(row.process.off_kib for row in rows)
+    moving = any(row.process.estimated for row in rows)
     at_best = any(row.process.guessed_kib for row in rows)
     table = columns("", "now", f"under {then}", "change", "")
     table.add_row("Rss", about(now.rss_kib), about(now.rss_kib), "none", "never asks who else maps a page")

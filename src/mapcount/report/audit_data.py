@@ -64,6 +64,7 @@ def _process(row: Row) -> dict[str, Any]:
         "under": {name: asdict(memory) for name, memory in process.under.items()},
         "mistakes": mistakes_as_data(process.mistakes, row.page_kib),
         "uss_guessed_kib": process.guessed_kib,
+        "miscounted_folios": process.miscounted,
         "moved_kib": process.off_kib,
     }
 

@@ -27,7 +27,11 @@ def process_table(overview: Overview, rows: Sequence[Row]) -> Table:
     names = ["machine", "pid", "comm", "cgroup", *(f.name for f in fields(Memory))]
     names += [f"{name}_kib_{flavour}" for flavour in FLAVOURS.values() for name in ("pss", "uss")]
     names += [f"mistaken_{name}" for name in mistakes_as_data(Mistakes(), 1)]
-    return Table([*names, "uss_guessed_kib", "moved_kib"], TEXTS, [list(_process(row)) for row in rows])
+    return Table(
+        [*names, "uss_guessed_kib", "miscounted_folios", "moved_kib"],
+        TEXTS,
+        [list(_process(row)) for row in rows],
+    )
 
 
 def _process(row: Row) -> Iterator[Cell]:
@@ -38,7 +42,7 @@ def _process(row: Row) -> Iterator[Cell]:
         memory = process.under.get(name)
         yield from (memory.pss_kib, memory.uss_kib) if memory else (None, None)
     yield from mistakes_as_data(process.mistakes, row.page_kib).values()
-    yield from (process.guessed_kib, process.off_kib)
+    yield from (process.guessed_kib, process.miscounted, process.off_kib)
 
 
 def folio_table(overview: Overview, rows: Sequence[Row]) -> Table:

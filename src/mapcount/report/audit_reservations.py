@@ -22,6 +22,13 @@ def draw_reservations(overview: Overview) -> Iterator[Text]:
             f"by up to {worst}. What is said of them is smaps, and the difference that these pages make.",
             "yellow",
         )
+    miscounted = sum(row.process.miscounted for row in overview.rows)
+    if miscounted:
+        yield Text(
+            "~ Page tables of everybody do not add up to what the kernel counts for "
+            f"{plural(miscounted, 'folio')}: what is said of their pages is an estimate.",
+            "yellow",
+        )
     guessed = sum(row.process.guessed_kib for row in overview.rows)
     if guessed:
         yield Text(

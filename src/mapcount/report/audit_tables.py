@@ -60,7 +60,7 @@ def process_table(overview: Overview, rows: Sequence[Row], *, wide: bool) -> Tab
     for row in rows:
         process, now = row.process, row.process.now
         machine = f"{_clipped(visible(row.machine), MOST_MACHINE[wide])}:" if row.machine else ""
-        moving = "~" * (process.off_kib > 0)
+        moving = "~" * process.estimated
         at_best = moving or "~" * (process.guessed_kib > 0)
         pss_then, uss_then = (row.then.pss_kib, row.then.uss_kib) if row.then else (None, None)
         pss = _now_and_then(now.pss_kib, pss_then, moving, wide=wide)
