@@ -254,6 +254,8 @@ def configure(source: Path, objects: Path, choice: str) -> bool:
     wanted = objects / "wanted.config"
     if wanted.exists() and wanted.read_text() == text and (objects / ".config").exists():
         return False
+    if not objects.exists():
+        _begin_with_another(objects)
     objects.mkdir(parents=True, exist_ok=True)
     partial = wanted.with_suffix(".new")
     partial.write_text(text)
@@ -269,6 +271,17 @@ def configure(source: Path, objects: Path, choice: str) -> bool:
         )
     partial.rename(wanted)
     return True
+
+
+def _begin_with_another(objects: Path) -> None:
+    """Copy what was compiled for the other kernel: make compiles anew only what the setting is about."""
+    for other in objects.parent.glob("*/.config"):
+        partial = objects.with_suffix(".new")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(other.parent, partial, symlinks=True)
+        (partial / "wanted.config").unlink(missing_ok=True)
+        partial.rename(objects)
+        return
 
 
 def _holds(setting: str, config: set[str]) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mapcount.live.snapshot import CannotHere
 
@@ -87,7 +89,7 @@ def run_in_guest(
     folder: Path,
     memory: str = "2G",
     cpus: int = 2,
-    timeout: float = 600,
+    timeout: float = 3600,
 ) -> GuestResult:
     """Boot a kernel, run one command in it as root in the current directory, and return what came of it.
 
@@ -119,6 +121,38 @@ def run_in_guest(
             (answers / name).read_text(encoding="utf-8", errors="replace") for name in ("stdout", "stderr")
         )
     return GuestResult(status, stdout, stderr, tuple(console), release, kvm, seconds)
+
+
+def conform_in_guest(
+    bzimage: Path, arguments: Sequence[str], *, record: bool = False, timeout: float = 3600
+) -> tuple[dict[str, Any], str]:
+    """Run `mapcount conform` there: scenarios and options as here, except --vng, -o, --json and --record.
+
+    Gives what its --json says, with `guest` added, which is about the guest itself; and with `record` the
+    text of the recording. Raises what `run_in_guest` raises, and CannotHere if the command could not run.
+    """
+    with tempfile.TemporaryDirectory(prefix="mapcount-conform-") as name:
+        folder = Path(name)
+        recording = folder / "recording.jsonl"
+        argv = [sys.executable, "-m", "mapcount", "conform", *arguments, "--json", "--set-thp"]
+        argv += ["-o", str(folder / "deviations")]
+        argv += ["--record", str(recording)] if record else []
+        guest = run_in_guest(bzimage, argv, folder=folder, timeout=timeout)
+        try:
+            data = json.loads(guest.stdout)
+        except ValueError:
+            said = guest.stderr.splitlines()
+            raise CannotHere(
+                _with_console(f"mapcount conform in the guest exited with {guest.status}", said)
+            ) from None
+        data["guest"] = {
+            "image": str(bzimage),
+            "release": guest.release,
+            "kvm": guest.kvm,
+            "seconds": guest.seconds,
+            "complaints": list(guest.complaints),
+        }
+        return data, recording.read_text(encoding="utf-8") if recording.exists() else ""
 
 
 def kernel_release(bzimage: Path) -> str:
@@ -173,7 +207,7 @@ def _need_tools() -> None:
 def _script(argv: Sequence[str], answers: Path) -> str:
     at = {name: shlex.quote(str(answers / name)) for name in ("stdout", "stderr", "status")}
     return (
-        f"cd {shlex.quote(os.getcwd())}\n"
+        f"cd {shlex.quote(os.getcwd())} || exit\n"
         f"{shlex.join(argv)} </dev/null >{at['stdout']} 2>{at['stderr']}\n"
         f"echo $? >{at['status']}\n"
     )
