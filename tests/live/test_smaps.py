@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapcount.live.smaps import Fields, parse_smaps
+from mapcount.live.smaps import Fields, SmapsParser
 
 OWN = Path("/proc/self/smaps").read_bytes()
 OLD = b"""\
@@ -50,14 +50,15 @@ def test_regions_are_what_plain_loops_find(raw: bytes, data: st.DataObject) -> N
     size = data.draw(st.integers(1, 9000)) if len(raw) < 9000 else data.draw(st.integers(3000, 70_000))
     chunks = (raw[at : at + size] for at in range(0, len(raw), size))
     found = [
-        (r.start, r.nr_pages, r.perms, r.name, set(r.flags), dict(r.smaps)) for r in parse_smaps(chunks, 4096)
+        (r.start, r.nr_pages, r.perms, r.name, set(r.flags), dict(r.smaps))
+        for r in SmapsParser(4096).parse(chunks)
     ]
     assert naive(raw.decode()) == found
 
 
 def test_a_region_is_counted_in_the_pages_of_the_machine() -> None:
     """Starts and sizes are in pages, whatever size these have."""
-    (first, _) = parse_smaps([OLD], 8192)
+    (first, _) = SmapsParser(8192).parse([OLD])
     assert (0x200, 0x29) == (first.start, first.nr_pages)
 
 
@@ -75,7 +76,7 @@ def test_a_region_is_counted_in_the_pages_of_the_machine() -> None:
 def test_what_is_no_smaps_is_refused(damage: object, message: str) -> None:
     """A file that is not smaps is a ValueError that shows the place."""
     with pytest.raises(ValueError, match=message):
-        list(parse_smaps([damage(OLD)], 4096))  # type: ignore[operator]
+        list(SmapsParser(4096).parse([damage(OLD)]))  # type: ignore[operator]
 
 
 def test_fields_are_a_mapping() -> None:

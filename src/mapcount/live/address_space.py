@@ -10,7 +10,7 @@ from typing import Self
 
 from mapcount.live.pagemap import Pagemap
 from mapcount.live.processes import EXITED, ProcessDir
-from mapcount.live.smaps import parse_smaps
+from mapcount.live.smaps import SmapsParser
 from mapcount.live.snapshot import Region, Unreadable
 
 TRIES = 3
@@ -21,9 +21,9 @@ CHANGED = "it started another program while being read"
 class AddressSpace:
     """What a process maps. Every failure is an `Unreadable`. A context manager."""
 
-    def __init__(self, proc: Path, pid: int, page_size: int) -> None:
+    def __init__(self, proc: Path, pid: int, parser: SmapsParser, page_size: int) -> None:
         """Open it. A process that starts another program just then is opened again, a few times."""
-        self.page_size = page_size
+        self._parser, self._page_size = parser, page_size
         self.directory = ProcessDir(proc, pid)
         self._fds: list[int] = []
         try:
@@ -59,7 +59,7 @@ class AddressSpace:
     def regions(self) -> tuple[Region, ...]:
         """Its VMAs and what smaps says of each, now."""
         try:
-            regions = tuple(parse_smaps(self._smaps(), self.page_size))
+            regions = tuple(self._parser.parse(self._smaps()))
         except OSError as error:
             raise self.directory.unreadable(error) from None
         except ValueError as error:
@@ -71,7 +71,7 @@ class AddressSpace:
     @property
     def pagemap(self) -> Pagemap:
         """Its page tables."""
-        return Pagemap(self._fds[1], self.page_size)
+        return Pagemap(self._fds[1], self._page_size)
 
     def gone(self) -> Unreadable:
         """Why the address space is no more, as an error to raise."""

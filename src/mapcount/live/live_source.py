@@ -33,6 +33,7 @@ from mapcount.live.pagemap import FRAME, Gone, Pagemap, blocks, extents
 from mapcount.live.pieces import FrameReader
 from mapcount.live.processes import ProcessDir, address_spaces, all_stats
 from mapcount.live.settings import hidepid, meminfo, thp_settings
+from mapcount.live.smaps import SmapsParser
 from mapcount.live.snapshot import Block, CannotHere, Identity, Machine, MemoryStat, Process
 from mapcount.live.struct_folio import FolioReader, open_folio_reader
 from mapcount.tracking.flavour import Flavour
@@ -63,6 +64,7 @@ class LiveSource:
         self._proc, self._sys = proc, sys
         self._frames = FrameReader(frames, folios) if frames else None
         self._rows = FolioRows(machine.flavour, frames, folios) if frames else None
+        self._smaps = SmapsParser(machine.page_size)
         self._spaces: dict[int, tuple[int, ...]] | None = None
         self._open: tuple[Process, AddressSpace] | None = None
 
@@ -96,7 +98,7 @@ class LiveSource:
         if self._spaces is None:
             self.pids()
         assert self._spaces is not None
-        space = AddressSpace(self._proc, pid, self.machine.page_size)
+        space = self._address_space(pid)
         try:
             process = Process(
                 pid=pid,
@@ -143,13 +145,16 @@ class LiveSource:
         if self._open and self._open[0] is process:
             space, self._open = self._open[1], None
             return space
-        space = AddressSpace(self._proc, process.pid, self.machine.page_size)
+        space = self._address_space(process.pid)
         if [(r.start, r.nr_pages) for r in space.regions()] != [
             (r.start, r.nr_pages) for r in process.regions
         ]:
             space.close()
             raise space.directory.unreadable("its regions have changed since it was looked at")
         return space
+
+    def _address_space(self, pid: int) -> AddressSpace:
+        return AddressSpace(self._proc, pid, self._smaps, self.machine.page_size)
 
     def _compare(self, one: int, other: int) -> int | None:
         """PIDs of another machine's /proc mean nothing to this kernel."""

@@ -145,16 +145,18 @@ def extents(pagemap: Pagemap, regions: Sequence[Region], scans: bool) -> Iterato
     """Where anything is present that smaps counts, by address.
 
     Regions without it are not looked into: some reserve terabytes. Nor are those that the kernel itself
-    never looks into (VmFlags `pf`: frames without struct page).
+    never looks into (VmFlags `pf`: frames without struct page). A scan is needed where there may be large
+    holes, or entries of both levels.
     """
     for at, region in enumerate(regions):
         if "pf" in region.flags or not (region.smaps.get("Rss", 0) or hugetlb_kib(region)):
             continue
-        start, stop = region.start, region.start + region.nr_pages
-        if scans:
+        start, stop, pmd = region.start, region.start + region.nr_pages, level(region)
+        dense = region.nr_pages <= _SMALL_HOLE or region.smaps.get("Rss") == region.smaps.get("Size")
+        if scans and not (dense and pmd != UNKNOWN):
             yield from (Extent(at, *found) for found in pagemap.scan(start, stop))
         else:
-            yield Extent(at, start, stop, level(region))
+            yield Extent(at, start, stop, pmd)
 
 
 def blocks(found: Iterator[Extent], nr_pages: int, pmd_pages: int) -> Iterator[list[Extent]]:

@@ -43,26 +43,37 @@ _NUMBERS = b"0123456789 "
 
 
 def parse_smaps(chunks: Iterable[bytes], page_size: int) -> Iterator[Region]:
-    """The VMAs of an smaps file that comes in pieces. Raises ValueError at a line that does not fit."""
-    forms: dict[bytes, _Form] = {}
-    for vmas in _whole_vmas(chunks):
-        at = 0
-        while at < len(vmas):
-            vma = _VMA.match(vmas, at)
-            if vma is None:
-                raise ValueError(f"not a line of smaps: {vmas[at : at + 60].splitlines()[0]!r}")
-            at = vma.end()
-            start, stop, perms, name, body = vma.groups()
-            key = body.translate(None, _NUMBERS)
-            form = forms.get(key) or forms.setdefault(key, _Form(body))
-            yield Region(
-                start=int(start, 16) // page_size,
-                nr_pages=(int(stop, 16) - int(start, 16)) // page_size,
-                perms=intern(text(perms)),
-                name=intern(text(name)),
-                flags=form.flags,
-                smaps=Fields(form.place, tuple(map(int, form.numbers(body.split())))),
-            )
+    """The VMAs of one smaps file. Raises ValueError at a line that does not fit."""
+    return SmapsParser(page_size).parse(chunks)
+
+
+class SmapsParser:
+    """Reads smaps files of one machine; what is alike in its VMAs is kept from one file to the next."""
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._forms: dict[bytes, _Form] = {}
+
+    def parse(self, chunks: Iterable[bytes]) -> Iterator[Region]:
+        """The VMAs of a file that comes in pieces. Raises ValueError at a line that does not fit."""
+        for vmas in _whole_vmas(chunks):
+            at = 0
+            while at < len(vmas):
+                vma = _VMA.match(vmas, at)
+                if vma is None:
+                    raise ValueError(f"not a line of smaps: {vmas[at : at + 60].splitlines()[0]!r}")
+                at = vma.end()
+                start, stop, perms, name, body = vma.groups()
+                key = body.translate(None, _NUMBERS)
+                form = self._forms.get(key) or self._forms.setdefault(key, _Form(body))
+                yield Region(
+                    start=int(start, 16) // self._page_size,
+                    nr_pages=(int(stop, 16) - int(start, 16)) // self._page_size,
+                    perms=intern(text(perms)),
+                    name=intern(text(name)),
+                    flags=form.flags,
+                    smaps=Fields(form.place, tuple(map(int, form.numbers(body.split())))),
+                )
 
 
 class _Form:
