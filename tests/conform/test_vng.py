@@ -109,9 +109,9 @@ def test_nothing_stays_in_the_shared_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_kernel_that_panics_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the guest ends before its command, the message has the end of its console."""
-    stand_in(tmp_path, monkeypatch, "echo 'Kernel panic - not syncing: no root' >&2")
-    with pytest.raises(CannotHere, match=r"Linux 7\.3\.4.* ended before(.|\n)*no root"):
+    """When the guest ends before its command, the message has the end of its console, and no escapes of it."""
+    stand_in(tmp_path, monkeypatch, "printf 'Kernel panic - not syncing: \\033[2Jno root\\n' >&2")
+    with pytest.raises(CannotHere, match=r"Linux 7\.3\.4.* ended before(.|\n)*\\x1b\[2Jno root"):
         guest(tmp_path, "true")
 
 

@@ -87,7 +87,8 @@ def conform(
     except (ScenarioError, NoKernel) as error:
         _end(str(error), USAGE)
     except (CannotHere, AgentLost, OSError) as error:
-        _end(f"mapcount conform: {visible(str(error))}", CANNOT)
+        lines = map(visible, str(error).splitlines())  # a guest's console has many
+        _end("mapcount conform: " + "\n".join(lines), CANNOT)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
     if number:

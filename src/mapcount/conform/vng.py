@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from mapcount.live.snapshot import CannotHere
+from mapcount.scenario.syntax import visible
 
 QEMU = "qemu-system-x86_64"
 PR_SET_PDEATHSIG = 1
@@ -269,7 +270,7 @@ def _run_qemu(command: Sequence[str], timeout: float) -> tuple[list[str], bool]:
 
 
 def _with_console(message: str, console: Sequence[str]) -> str:
-    last = [line for line in console if line.strip()][-LAST_LINES:]
+    last = [visible(line) for line in console if line.strip()][-LAST_LINES:]
     return (
         "\n  ".join([f"{message}; the last it said:", *last]) if last else f"{message}, and it said nothing"
     )
