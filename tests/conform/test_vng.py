@@ -109,7 +109,7 @@ def test_nothing_stays_in_the_shared_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_kernel_that_panics_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the guest ends before its command, the message has the end of its console, and no escapes of it."""
+    """When the guest ends before its command, the message has the end of its console, escaped."""
     stand_in(tmp_path, monkeypatch, "printf 'Kernel panic - not syncing: \\033[2Jno root\\n' >&2")
     with pytest.raises(CannotHere, match=r"Linux 7\.3\.4.* ended before(.|\n)*\\x1b\[2Jno root"):
         guest(tmp_path, "true")
