@@ -133,6 +133,17 @@ def test_the_other_direction() -> None:
     assert line(text, "AnonPages").startswith("AnonPages 1M 992K at least -32K")
 
 
+def test_what_could_not_be_judged_is_counted() -> None:
+    """Folios of which flag or truth is not known are counted, beside those that are known to be mistaken."""
+    found = audited()
+    row = replace(found.folios[0], not_judged=2)
+    text = " ".join(drawn(replace(found, folios=(row,))).split())
+    assert (
+        "mistaken for shared: 192K in 1 process; of 2 it is not known whether the kernel is mistaken" in text
+    )
+    assert line(drawn(replace(found, folios=(row,))), "64K").endswith("3?")
+
+
 def test_both_kinds_of_mistakes() -> None:
     """Before 6.15 the kernel may also take shared folios for exclusive ones."""
     found = audited(flavour=V6_14)

@@ -16,7 +16,7 @@ from mapcount.audit.overview import Overview, Row
 from mapcount.report.audit_reservations import draw_reservations
 from mapcount.report.audit_tables import cgroup_table, columns, folio_table, machine_table, process_table
 from mapcount.report.capture import draw_unreadable
-from mapcount.report.words import about, plural, signed_about
+from mapcount.report.words import about, count, plural, signed_about
 from mapcount.scenario.syntax import visible
 from mapcount.tracking.flavour import TOTAL_MAPPED_PAGES
 
@@ -115,32 +115,33 @@ def _change(before: int, after: int, mark: str, seen: str = "") -> tuple[str, st
 
 
 def _in_words(overview: Overview) -> Iterator[Text]:
+    """Folios and mistakes in a sentence, and what does not change."""
     folios = sum(row.folios for row in overview.folios)
     if folios:
-        memory = sum(row.folios * row.kib for row in overview.folios)
-        text = Text(f"{plural(folios, 'large folio')} ({about(memory)})")
-        mistaken = overview.mistakes.folios
-        if mistaken:
-            owners = sum(row.mistaken_kib > 0 for row in overview.rows)
-            text.append(
-                f", {mistaken} of one process alone mistaken for shared: {about(overview.mistaken_kib)} in "
-                f"{plural(owners, 'process', 'processes')}",
-                "bold red",
-            )
-        elif any(row.not_judged for row in overview.folios):
-            text.append("; whether the kernel is mistaken about them could not be read")
-        else:
-            text.append("; the kernel is not mistaken about any of them")
-        yield text
-    for wrong in (sum(row.mistaken_for_exclusive for row in overview.folios),):
-        if wrong:
-            yield Text(f"{plural(wrong, 'shared folio')} mistaken for exclusive", "bold red")
+        yield from _folios_in_words(overview, folios)
     if not overview.then.page_mapcounts:
         yield Text(f"{TOTAL_MAPPED_PAGES}, the step after it, answers the same about these folios.")
     yield Text(
         "Limits and the OOM killer see no difference: control groups are charged whole folios on every "
         "kernel, the OOM killer goes by Rss. Shmem counts page cache, mapped or not."
     )
+
+
+def _folios_in_words(overview: Overview, folios: int) -> Iterator[Text]:
+    memory = sum(row.folios * row.kib for row in overview.folios)
+    unknown = sum(row.not_judged for row in overview.folios)
+    text = Text(f"{plural(folios, 'large folio')} ({about(memory)})")
+    if mistaken := overview.mistakes.folios:
+        owners = plural(sum(row.mistaken_kib > 0 for row in overview.rows), "process", "processes")
+        text.append(f", {mistaken} of one process alone mistaken for shared", "bold red")
+        text.append(f": {about(overview.mistaken_kib)} in {owners}", "bold red")
+    elif not unknown:
+        text.append("; the kernel is not mistaken about any of them")
+    if unknown:
+        text.append(f"; of {count(unknown)} it is not known whether the kernel is mistaken")
+    yield text
+    if wrong := sum(row.mistaken_for_exclusive for row in overview.folios):
+        yield Text(f"{plural(wrong, 'shared folio')} mistaken for exclusive", "bold red")
 
 
 # -- details --------------------------------------------------------------------------------------------
