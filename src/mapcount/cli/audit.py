@@ -135,6 +135,8 @@ def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
     from mapcount.audit.overview import Overview
     from mapcount.live.selection import Selection, select
 
+    for source in sources:
+        source.pids()  # begins a new moment: what the machine says of itself is read again
     chosen = [(source, select(source, selection)) for source in sources]
     if not any(selected.pids for _, selected in chosen):
         refused = [who for _, selected in chosen for who in selected.unreadable]
