@@ -81,7 +81,7 @@ def test_folios_do_not_reach_over_a_vma(flavour: Flavour) -> None:
     """What two VMAs hold in consecutive slots comes back in folios that stay inside each."""
     k = Kernel(flavour)
     k.mmap("P", "h", 64, orders=(4,))
-    k.mmap("P", "h", None, start=17, stop=64, orders=(4,))
+    k.mmap("P", "h", None, start=17, stop=64, orders=(4,), prot="rwx")
     k.write("P", "h")
     k.do("swapout", "P", "h")
     k.write("P", "h")

@@ -34,7 +34,6 @@ def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
         for vma in parts(m, mm, start, stop, lambda v: v.kind is not Kind.HUGETLB and v.advice != advice):
             vma.advice = advice
             vma.orders = (PMD_ORDER,) if advice == "hugepage" else ()
-        mm.merge_vmas(start, stop)
         return
     for vma in vmas:
         first, last = max(vma.start, start), min(vma.end, stop)

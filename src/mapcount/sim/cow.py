@@ -12,7 +12,7 @@ from mapcount.sim.machine import Machine
 from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
 from mapcount.sim.page_table import Entry
-from mapcount.sim.vma import Mapping, Vma
+from mapcount.sim.vma import Vma
 from mapcount.tracking.questions import folio_can_reuse_anon, folio_maybe_mapped_shared
 
 Verdict = tuple[int, int, bool]
@@ -21,11 +21,8 @@ Verdict = tuple[int, int, bool]
 
 def new_anon(m: Machine, mm: Mm, vma: Vma, order: int, count: int, vpn: int) -> FolioRun:
     """Allocate anonymous folios for the pages from `vpn` on."""
-    if vma.anon is None:
-        vma.anon = Mapping()
-        vma.anon.link(mm, vma)
     run = m.memory.alloc(Kind.ANON, order, count, m.memcg)
-    run.mapping, run.index = vma.anon, vma.index(vpn)
+    run.mapping, run.index = mm.anon_of(vma), vma.index(vpn)
     if vma.locked:
         m.mlock(run)
     return run

@@ -109,6 +109,7 @@ def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool
 
 def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
     """Private hugetlb memory: one entry maps each whole folio."""
+    mm.anon_of(vma)
     (order,) = vma.orders
     size = 1 << order
     start, end = (

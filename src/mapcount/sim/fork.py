@@ -18,6 +18,8 @@ def fork(m: Machine, parent: Process, name: str) -> Process:
     for vma in parent.mm.vmas:
         copy = vma.twin(vma.start, vma.n, vma.pgoff)
         copy.locked = False
+        if vma.anon is not None:
+            copy.anon_vma, copy.inherited = object(), True
         mm.link(copy)
         if vma.anon is not None:
             for entry in parent.mm.table.isolate(vma.start, vma.end):

@@ -64,12 +64,20 @@ class Machine:
     # -- mapping ---------------------------------------------------------------------------------------
 
     def map_pages(
-        self, mm: Mm, entry: Entry, *, new: bool = False, exclusive: bool = False, batch: int = PTRS_PER_TABLE
+        self,
+        mm: Mm,
+        entry: Entry,
+        *,
+        new: bool = False,
+        exclusive: bool = False,
+        batch: int = PTRS_PER_TABLE,
+        locked: bool = False,
     ) -> None:
         """Put `entry`, which maps frames nothing else of `mm` maps there, into the page table.
 
         `new`: these are new anonymous folios, mapped whole. `exclusive`: mark the pages anonymous-exclusive.
-        `batch`: how many PTEs at most are handled by one counter update.
+        `batch`: how many PTEs at most are handled by one counter update. `locked`: the VMA is; folios that
+        are mapped whole by one update become unevictable.
         """
         mm.table.insert(entry)
         if entry.zero:
@@ -85,6 +93,8 @@ class Machine:
             for run, page, nr in self._batches(piece, vpn, entry.level, batch):
                 run.folio.refcount += nr >> entry.level
                 self._account(run, folio_add_rmap(run.folio, page, nr, mm.mm_id, entry.level))
+                if locked and nr == run.folio.nr_pages:
+                    self.mlock(run)
 
     def unmap_entry(self, mm: Mm, vma: Vma, entry: Entry, *, batch: int = PTRS_PER_TABLE) -> None:
         """`entry`, already taken out of the page table, no longer maps its frames."""
@@ -202,6 +212,8 @@ class Machine:
             folio.refcount += part.nr >> level
             for _, page, nr in self._batches(part, vpn, level, PTRS_PER_TABLE):
                 self._account(run, folio_add_rmap(folio, page, nr, mm.mm_id, level))
+                if vma.locked and nr == folio.nr_pages:
+                    self.mlock(run)
         else:
             run.referenced |= huge.young
         self._account(run, folio_remove_rmap(folio, part.page, part.nr, mm.mm_id, huge.level))

@@ -88,11 +88,9 @@ def _map(
     for first, length, frame in spans:
         at = start + first - index
         entry = Entry(at, length, frame, level=level, writable=vma.shared and vma.writable, dirty=write)
-        m.map_pages(mm, entry, batch=batch)
-        for piece in list(m.memory.pieces(frame, length)):
-            piece.run.dirty |= write
-            if vma.locked and not piece.run.folio.large:
-                m.mlock(piece.run)
+        m.map_pages(mm, entry, batch=batch, locked=vma.locked)
+        for piece in m.memory.pieces(frame, length) if write else ():
+            piece.run.dirty = True
     return start + n
 
 

@@ -57,9 +57,9 @@ def migrate_folios(m: Machine, run: FolioRun) -> FolioRun | None:
         for part in run.mapping.cache.isolate(run.index, run.index + run.n):
             part.pfn += moved.start - run.start
     m.memory.free(run)
-    for mm, _, entry in mapped:
+    for mm, vma, entry in mapped:
         entry.target += moved.start - run.start
-        m.map_pages(mm, entry)
+        m.map_pages(mm, entry, batch=1, locked=vma.locked)
     return moved
 
 
@@ -105,7 +105,7 @@ def _map_again(m: Machine, mm: Mm, vma: Vma, entry: Entry) -> None:
     for piece in list(m.memory.pieces(entry.target, entry.n)):
         at = entry.start + piece.pfn - entry.target
         if piece.run.written[0] or vma.locked or piece.run.mlocked:
-            m.map_pages(mm, entry.twin(at, piece.pages, piece.pfn))
+            m.map_pages(mm, entry.twin(at, piece.pages, piece.pfn), locked=vma.locked)
         else:
             mm.table.insert(Entry(at, piece.pages, ZERO_PFN))
     mm.table.heal(entry.start, entry.end)

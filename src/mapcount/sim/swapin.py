@@ -39,7 +39,7 @@ def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) ->
         exclusive = gone.exclusive or alone
         back = Entry(vpn, piece.pages, piece.pfn, writable=exclusive and vma.writable)
         back.dirty = write and back.writable
-        m.map_pages(mm, back, exclusive=exclusive)
+        m.map_pages(mm, back, exclusive=exclusive, locked=vma.locked)
         if write and not back.writable:
             done = min(done, max(vpn, at))
     return done

@@ -81,7 +81,9 @@ class Vma:
     __slots__ = (
         "advice",
         "anon",
+        "anon_vma",
         "file",
+        "inherited",
         "kind",
         "locked",
         "n",
@@ -115,7 +117,11 @@ class Vma:
         """What madvise said of huge pages: `hugepage`, `nohugepage` or nothing yet."""
         self.locked = False
         self.anon: Mapping | None = None
-        """Set once anonymous memory may be in it; a VMA without is not copied by fork."""
+        """Set once anonymous memory was faulted in; a VMA without is not copied by fork."""
+        self.anon_vma: object | None = None
+        """Who may be merged: VMAs of one mm whose anonymous memory began together, or has not begun yet."""
+        self.inherited = False
+        """Does it have a parent's anonymous memory too? Then it is merged only with its like."""
 
     @property
     def end(self) -> int:
@@ -135,6 +141,7 @@ class Vma:
         """A VMA with the same attributes elsewhere."""
         twin = Vma(start, n, pgoff, self.kind, file=self.file, shared=self.shared, prot=self.prot)
         twin.orders, twin.advice, twin.locked, twin.anon = self.orders, self.advice, self.locked, self.anon
+        twin.anon_vma, twin.inherited = self.anon_vma, self.inherited
         return twin
 
     def cut(self, at: int) -> Vma:
@@ -145,12 +152,24 @@ class Vma:
 
     def joins(self, after: Vma) -> bool:
         """Could one VMA be both?"""
+        if self.anon_vma is None or after.anon_vma is None:
+            related = not (self.inherited or after.inherited)
+        else:
+            related = self.anon_vma is after.anon_vma
+        return related and self.prot == after.prot and self.continues_in(after)
+
+    def continues_in(self, after: Vma) -> bool:
+        """Are they of one kind, but for protection and anonymous memory?"""
         return (
-            self.index(after.start) == after.pgoff
-            and (self.file, self.anon, self.shared) == (after.file, after.anon, after.shared)
-            and (self.prot, self.orders, self.advice) == (after.prot, after.orders, after.advice)
-            and self.locked == after.locked
+            self.end == after.start
+            and self.index(after.start) == after.pgoff
+            and (self.file, self.shared, self.locked) == (after.file, after.shared, after.locked)
+            and (self.orders, self.advice) == (after.orders, after.advice)
         )
+
+    def take_anon_of(self, other: Vma) -> None:
+        """The other's anonymous memory is this VMA's too."""
+        self.anon, self.anon_vma, self.inherited = other.anon, other.anon_vma, other.inherited
 
     def attributes(self) -> str:
         """For people: `anon rw`, `shmem rw shared`, …"""
