@@ -75,6 +75,13 @@ def folio_of(flags: Mapping[int, int], frame: int) -> tuple[int, int]:
     return head, nr.bit_length() - 1
 
 
+def folio_sums(proc: Path, head: int, order: int) -> tuple[int, int, int]:
+    """How many pages of a folio anybody maps, how often all are mapped, and whose it is if not all are."""
+    counts = words(proc / "kpagecount", head, 1 << order)
+    mapped = sum(count > 0 for count in counts)
+    return mapped, sum(counts), words(proc / "kpagecgroup", head)[0] if mapped < len(counts) else 0
+
+
 def kind_of(flags: int) -> int:
     """What a page is, by the flags of its folio's first page."""
     for bit, kind in ((24, Kind.ZERO), (17, Kind.HUGETLB), (21, Kind.KSM), (12, Kind.ANON), (14, Kind.SHMEM)):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mapcount.live.live_source import LiveSource, open_live_source
-from mapcount.live.snapshot import Block, Kind, Process
+from mapcount.live.snapshot import UNKNOWN, Block, Folios, Kind, Process
 
 from .child import Child
-from .naive import pages_in, pages_of
+from .naive import folio_sums, pages_in, pages_of
 
 PROC = Path("/proc")
 
@@ -114,3 +115,79 @@ def sums(blocks: list[Block], region: int) -> tuple[int, int, int]:
         pss += int((nr * ((4096 << 12) // mapcount)).sum())
         by_pmd += int(nr[runs.pmd[mine] == 1].sum()) * 4
     return rss, pss >> 22, by_pmd
+
+
+@pytest.mark.parametrize("code", MAPPINGS.values(), ids=MAPPINGS.keys())
+def test_folios_are_what_plain_loops_find(source: LiveSource, child: Child, code: str) -> None:
+    """Of each large folio it is known how many pages anybody maps, how often in sum, and who is charged."""
+    child.do(code)
+    for _ in range(5):
+        process, blocks = look(source, child.pid)
+        wanted = ours(process)
+        heads = {p.folio: p.order for p in pages_in(blocks) if p.region in wanted and p.order}
+        expected = {head: folio_sums(PROC, head, order) for head, order in heads.items()}
+        actual = {
+            head: (mapped, total, cgroup)
+            for folios in (block.folios for block in blocks)
+            for head, mapped, total, cgroup in zip(
+                *(column.tolist() for column in (folios.folio, folios.mapped_pages, folios.sum_mapcount)),
+                folios.cgroup.tolist(),
+                strict=True,
+            )
+            if head in heads
+        }
+        if expected == actual:
+            break
+    assert expected == actual
+
+
+def folio(source: LiveSource, child: Child) -> dict[str, int | list[int]]:
+    """What is known of the one huge page of a process."""
+    _, blocks = look(source, child.pid)
+    rows = [
+        {field.name: getattr(b.folios, field.name)[row].tolist() for field in fields(Folios)}
+        for b in blocks
+        for row in np.flatnonzero((b.folios.kind == Kind.ANON) & (b.folios.order == 9))
+    ]
+    if not rows:
+        pytest.skip("no huge page was to be had")
+    (row,) = rows
+    return row
+
+
+def test_counters_of_struct_folio(source: LiveSource, child: Child) -> None:
+    """The slots, the shared flag and the counters are the kernel's; without struct folio they are UNKNOWN."""
+    child.do("at = anon(PMD, huge=True); fork()")
+    found = folio(source, child)
+    if not source.machine.folios:
+        struct = ("refcount", "large_mapcount", "entire_mapcount", "pincount", "shared", "anon_exclusive")
+        assert {UNKNOWN} == {found[name] for name in struct}
+        assert [[UNKNOWN] * 2] * 2 == [found["mm_id"], found["mm_id_mapcount"]]
+        return
+    if not source.machine.flavour.owner_slots:
+        pytest.skip("owner slots take Linux 6.15")
+    assert (2, 2, 1, [1, 1]) == (
+        found["large_mapcount"],
+        found["entire_mapcount"],
+        found["shared"],
+        found["mm_id_mapcount"],
+    )
+
+
+def test_a_folio_mistaken_for_shared(source: LiveSource, child: Child) -> None:
+    """Of a folio that only one process maps and that is marked shared, the exclusive pages are counted."""
+    if not (source.machine.folios and source.machine.flavour.owner_slots):
+        pytest.skip("; ".join(source.machine.limits) or "owner slots take Linux 6.15")
+    # A third process finds no slot. When the first two are gone it is alone, and nobody notices.
+    child.do("at = anon(PMD, huge=True); by_pte(at); a = fork(); b = fork()")
+    child.do("libc.munmap(at, PMD); os.kill(a, 9); os.waitpid(a, 0)")
+    with open_live_source() as again:
+        blocks = list(again.blocks(again.process(child.do("b"))))
+    rows = [(b.folios, row) for b in blocks for row in np.flatnonzero(b.folios.order == 9)]
+    if not rows:
+        pytest.skip("no huge page was to be had")
+    ((folios, row),) = rows
+    assert (512, 512, 1, 0) == tuple(
+        int(column[row])
+        for column in (folios.sum_mapcount, folios.large_mapcount, folios.shared, folios.anon_exclusive)
+    )

@@ -35,8 +35,12 @@ class FolioRows:
         exclusive = self._exclusive(head, order, (c.shared == 1) & (c.anon == 1) & (total <= nr))
         if self._page_mapcounts:
             mapped = mapped_pages(c, nr)
-            missing = np.flatnonzero((mapped == UNKNOWN) | (total == UNKNOWN))
-            mapped[missing], total[missing] = self._by_page(head[missing], nr[missing])
+            missing = (mapped == UNKNOWN) | (total == UNKNOWN)
+            if missing.any():
+                whole, sums = _mapped_whole(runs, large, nr)
+                mapped[missing & whole], total[missing & whole] = nr[missing & whole], sums[missing & whole]
+                missing &= ~whole
+                mapped[missing], total[missing] = self._by_page(head[missing], nr[missing])
         else:
             mapped = total = np.full(len(head), UNKNOWN, np.int64)
         return Folios(
@@ -72,10 +76,11 @@ class FolioRows:
         mapped, total = np.empty(len(head), np.int64), np.empty(len(head), np.int64)
         for some in _portions(nr):
             stretches = Stretches.covering(head[some].astype(np.int64), nr[some])
-            at = stretches.place
+            begin = stretches.place
             counts = self._counts.read(stretches).astype(np.int64)
-            upto = np.append(0, np.cumsum(counts)), np.append(0, np.cumsum(counts > 0))
-            total[some], mapped[some] = (sums[at + nr[some]] - sums[at] for sums in upto)
+            for found, values in ((total, counts), (mapped, counts > 0)):
+                before = np.append(0, np.cumsum(values))
+                found[some] = before[begin + nr[some]] - before[begin]
         return mapped, total
 
     def _cgroup(self, head: U64, wanted: Bool) -> U64:
@@ -84,6 +89,18 @@ class FolioRows:
         if self._cgroups and wanted.any():
             inode[wanted] = self._cgroups.of(head[wanted])
         return inode
+
+
+def _mapped_whole(runs: Runs, large: LargeFolios, nr: I64) -> tuple[Bool, I64]:
+    """Which folios have all their pages in these runs, and how often their pages are mapped in sum.
+
+    Anonymous ones only: an address space may map another's page in two places, and so count it twice.
+    """
+    anon = np.flatnonzero((runs.order > 0) & (runs.kind == Kind.ANON))
+    row, pages = np.searchsorted(large.head, runs.folio[anon]), runs.nr[anon].astype(np.int64)
+    mine = np.bincount(row, pages, len(nr)).astype(np.int64)
+    sums = np.bincount(row, pages * runs.mapcount[anon], len(nr)).astype(np.int64)
+    return (mine == nr) & (large.kind == Kind.ANON), sums
 
 
 def _portions(nr: I64) -> Iterator[slice]:
