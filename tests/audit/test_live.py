@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 from tests.live.child import Child
 
+from mapcount.audit.census import FolioSize
 from mapcount.audit.machine import Audit, audit
 from mapcount.live.live_source import LiveSource, open_live_source
 
@@ -75,19 +77,29 @@ def test_pages_add_up_to_what_smaps_says(source: LiveSource, child: Child, code:
     assert {process.now.rss_kib} == {process.under[name].rss_kib for name in FLAVOURS}
 
 
-def left_alone(source: LiveSource, child: Child) -> tuple[int, Audit]:
-    """The story of four huge pages, and its survivor's number and audit."""
-    child.do(FOUR_LEFT_ALONE)
-    survivor = child.do("second")
-    return survivor, audit(source, [survivor])
+def with_huge_pages(source: LiveSource, nr: int, code: str, who: str) -> tuple[Audit, FolioSize]:
+    """The audit of a process after some code, and the row of its `nr` huge pages.
+
+    Where the kernel has none to give, small pages take their place, and it is tried again.
+    """
+    for _ in range(5):
+        with Child() as child:
+            child.do(code)
+            found = audit(source, [child.do(who)])
+            huge = [
+                row for row in found.folios if row.kind == "anon" and row.kib == 2048 and row.folios == nr
+            ]
+            if huge:
+                return found, huge[0]
+        time.sleep(0.2)
+    pytest.skip("the kernel had no huge pages to give")
 
 
-def test_a_process_left_alone_is_taken_for_one_that_shares(source: LiveSource, child: Child) -> None:
+def test_a_process_left_alone_is_taken_for_one_that_shares(source: LiveSource) -> None:
     """The survivor of three owns four huge pages, and the kernel does not know: all that follows is found."""
-    _, found = left_alone(source, child)
+    found, huge = with_huge_pages(source, 4, FOUR_LEFT_ALONE, "second")
     (process,) = found.processes
-    (huge,) = [row for row in found.folios if row.kind == "anon" and row.kib == 2048]
-    assert (4, 4, 0) == (huge.folios, huge.exclusive, huge.shared)
+    assert (4, 0) == (huge.exclusive, huge.shared)
     without = process.under["no-page-mapcount"]
     if not source.machine.folios and source.machine.flavour.page_mapcounts:
         assert (4, 0) == (huge.not_judged, huge.mistaken_for_shared)
@@ -102,10 +114,12 @@ def test_a_process_left_alone_is_taken_for_one_that_shares(source: LiveSource, c
     assert (0, 4) == (process.mistakes.advice_always, process.mistakes.advice_partly)
 
 
-def test_whole_folios_count(source: LiveSource, child: Child) -> None:
+def test_whole_folios_count(source: LiveSource) -> None:
     """Huge pages that are half unmapped add the other half to AnonPages where whole folios count."""
-    child.do("at = anon(3 * PMD, huge=True); [libc.munmap(at + i * PMD, PMD // 2) for i in range(3)]")
-    statistic = audit(source, [child.pid]).meminfo["AnonPages"]
+    halves = "at = anon(3 * PMD, huge=True); [libc.munmap(at + i * PMD, PMD // 2) for i in range(3)]"
+    found, huge = with_huge_pages(source, 3, halves, "os.getpid()")
+    statistic = found.meminfo["AnonPages"]
+    assert 3 == huge.partly_mapped
     assert 3 * 1024 == statistic.under["no-page-mapcount"] - statistic.under["page-mapcount"]
 
 
