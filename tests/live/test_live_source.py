@@ -141,6 +141,24 @@ def test_folios_are_what_plain_loops_find(source: LiveSource, child: Child, code
     assert expected == actual
 
 
+def test_a_whole_process_adds_up_to_smaps_rollup(source: LiveSource, child: Child) -> None:
+    """Rss and Pss over all regions, libraries included, are the kernel's own sums, to the KiB."""
+    child.do("anon(PMD, huge=True); anon(64 * PAGE); fork()")
+    for _ in range(30):  # other processes that use the same libraries come and go
+        _, blocks = look(source, child.pid)
+        lines = Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()[1:]
+        said = {name: int(value) for name, value, *_ in (line.split() for line in lines)}
+        counted = [(b.runs, b.runs.kind < Kind.HUGETLB) for b in blocks]
+        nr, counts = (
+            np.concatenate([getattr(runs, name)[mine].astype(np.int64) for runs, mine in counted])
+            for name in ("nr", "mapcount")
+        )
+        found = int(nr.sum()) * 4, int((nr * ((4096 << 12) // counts)).sum()) >> 22
+        if (said["Rss:"], said["Pss:"]) == found:
+            break
+    assert (said["Rss:"], said["Pss:"]) == found
+
+
 def folio(source: LiveSource, child: Child) -> dict[str, int | list[int]]:
     """What is known of the one huge page of a process."""
     _, blocks = look(source, child.pid)

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mapcount.live.folio_rows import FolioRows
 from mapcount.live.frames import FrameFiles
 from mapcount.live.page_runs import RunReader
 from mapcount.live.pagemap import Extent, Pagemap
 from mapcount.live.pieces import FrameReader, FrameView
 from mapcount.live.snapshot import I64, UNKNOWN, Kind, Runs
+from mapcount.tracking.flavour import PAGE_MAPCOUNT
 
 from .fake_proc import (
     ANON,
@@ -23,6 +25,7 @@ from .fake_proc import (
     HEAD,
     HUGE,
     HWPOISON,
+    KSM,
     MMAP,
     NOPAGE,
     OFFLINE,
@@ -37,7 +40,13 @@ from .fake_proc import (
 )
 from .naive import pages_in, pages_of
 
-KINDS = {Kind.ANON: ANON | SWAPBACKED, Kind.FILE: 0, Kind.SHMEM: SWAPBACKED, Kind.HUGETLB: HUGE}
+KINDS = {
+    Kind.ANON: ANON | SWAPBACKED,
+    Kind.FILE: 0,
+    Kind.SHMEM: SWAPBACKED,
+    Kind.HUGETLB: HUGE,
+    Kind.KSM: ANON | KSM | SWAPBACKED,
+}
 
 
 @pytest.fixture
@@ -67,7 +76,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[int, int], dict[int, int], list[Vma]]:
             place = 0 if order == 0 else HEAD if i == 0 else TAIL
             flags[frame + i] = MMAP | KINDS[kind] | place | (THP if order else 0)
             counts[frame + i] = draw(st.integers(1, 3))
-            mapped.append((frame + i, PRESENT | (0 if kind == Kind.ANON else FILE)))
+            mapped.append((frame + i, PRESENT | (0 if kind in (Kind.ANON, Kind.KSM) else FILE)))
         frame += (1 << order) + draw(st.integers(0, 20))
     vmas, start = [], 1000
     for _ in range(draw(st.integers(1, 3))):
@@ -225,3 +234,40 @@ def test_each_pmd_is_a_run(proc: FakeProc) -> None:
     proc.process(1, [Vma(104, {i: PRESENT | EXCLUSIVE | (64 + i) for i in range(16)}, 16)])
     runs = look(proc, [Extent(0, 104, 120, 1)], lambda: None)
     assert [(64, 3, 8, 1), (72, 3, 8, 1)] == list(zip(runs.folio, runs.order, runs.nr, runs.pmd, strict=True))
+
+
+WORDS = st.integers(0, 1 << 24).map(
+    lambda bits: bits & (MMAP | ANON | HEAD | TAIL | HUGE | NOPAGE | ZERO | SWAPBACKED)
+)
+
+
+@given(
+    st.lists(WORDS, min_size=40, max_size=40),
+    st.lists(st.integers(0, 3), min_size=40, max_size=40),
+    st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from([0, PRESENT, PRESENT | FILE])), min_size=1, max_size=24
+    ),
+    st.integers(UNKNOWN, 1),
+)
+@settings(deadline=None)
+def test_whatever_the_files_say_runs_are_possible(
+    flags: list[int], counts: list[int], entries: list[tuple[int, int]], pmd: int
+) -> None:
+    """Contradictory answers, as while folios come and go, never lead to an error or to an impossible run."""
+    with tempfile.TemporaryDirectory() as root:
+        proc = FakeProc(Path(root))
+        proc.frames(dict(enumerate(flags)), dict(enumerate(counts)))
+        words = {page: frame | bits if bits else 0 for page, (frame, bits) in enumerate(entries)}
+        proc.process(1, [Vma(104, words, len(words))])
+        regions = proc.source().process(1).regions
+        with FrameFiles(proc.root) as files, (proc.root / "1" / "pagemap").open("rb") as file:
+            reader = RunReader(Pagemap(file.fileno(), 4096), FrameReader(files, None), regions, 8)
+            runs, large = reader.read([Extent(0, 104, 104 + len(words), pmd)])
+            folios = FolioRows(PAGE_MAPCOUNT, files, None).of(runs, large)
+    assert [page for page, word in words.items() if word] == [
+        page for first, nr in zip(runs.page, runs.nr, strict=True) for page in range(first, first + nr)
+    ]
+    assert (runs.first >= 0).all()
+    assert (runs.first + runs.nr <= 1 << runs.order.astype(int)).all()
+    assert (runs.mapcount[runs.kind < Kind.ZERO] > 0).all()
+    assert set(runs.folio[(runs.order > 0) & (runs.kind < Kind.ZERO)]) == set(folios.folio)
