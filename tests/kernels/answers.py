@@ -91,20 +91,31 @@ class AuditingObserver(Observer):
     def __init__(self, reader: FolioReader, source: LiveSource) -> None:
         super().__init__(reader)
         self._source = source
+        self._last: tuple[object, list[dict[str, Any]]] = None, []
 
     def look(self, actors: Mapping[str, int], places: Mapping[str, Sequence[Place]]) -> list[dict[str, Any]]:
         """As any observer, and with what the audit says of each process."""
-        processes = super().look(actors, places)
+        seen = super().look(actors, places)
+        if seen != self._last[0]:  # looks are repeated until two are the same
+            audits = self._audit(actors, places)
+            self._last = seen, [process | {"audit": audits[process["name"]]} for process in seen]
+        return self._last[1]
+
+    def _audit(
+        self, actors: Mapping[str, int], places: Mapping[str, Sequence[Place]]
+    ) -> dict[str, dict[str, Any]]:
         self._source.pids()
         regions = Regions(
             self._source, [*actors.values()], {pid: places[name] for name, pid in actors.items()}
         )
         audited = {process.pid: process for process in audit(regions, regions.pids()).processes}
-        for process in processes:
-            found = audited[actors[process["name"]]]
-            under = {flavour: asdict(memory) for flavour, memory in found.under.items()}
-            process["audit"] = {"now": asdict(found.now), "guessed_kib": found.guessed_kib, "under": under}
-        return processes
+        return {
+            name: {
+                "guessed_kib": audited[pid].guessed_kib,
+                "under": {flavour: asdict(memory) for flavour, memory in audited[pid].under.items()},
+            }
+            for name, pid in actors.items()
+        }
 
 
 def answer(kernel: RunningKernel, path: str, folder: Path) -> None:

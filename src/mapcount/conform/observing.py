@@ -70,6 +70,8 @@ class Frames:
     def __init__(self, flags_fd: int, counts_fd: int) -> None:
         self._flags_fd, self._counts_fd = flags_fd, counts_fd
         self._blocks: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
+        self._asked = (-1, -1)
+        """The last frame whose head was asked for, and the head."""
 
     def _block(self, frame: int) -> tuple[Sequence[int], Sequence[int]]:
         number = frame // BLOCK
@@ -90,9 +92,14 @@ class Frames:
         """The first frame of the folio that the frame is of."""
         flags = self._block(frame)[0]
         at = frame % BLOCK
-        while at and flags[at] & KPF_COMPOUND_TAIL:
-            at -= 1
-        return frame - frame % BLOCK + at
+        if at and flags[at] & KPF_COMPOUND_TAIL and self._asked[0] == frame - 1:
+            head = self._asked[1]  # pages are mostly asked about in order
+        else:
+            while at and flags[at] & KPF_COMPOUND_TAIL:
+                at -= 1
+            head = frame - frame % BLOCK + at
+        self._asked = frame, head
+        return head
 
     def order(self, head: int) -> int:
         """The order of the folio that begins at frame `head`."""
