@@ -45,9 +45,13 @@ KERNEL_OPTIONS = (
 )
 PREPARE = """\
 if [ -b /dev/ram0 ]; then mkswap /dev/ram0 && swapon /dev/ram0; fi >/dev/null 2>&1
-echo 16 2>/dev/null >/proc/sys/vm/nr_hugepages
+{
+    echo 16 >/proc/sys/vm/nr_hugepages
+    echo 4294967295 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
+} 2>/dev/null
 """
-"""Stories may need swap and hugetlb pages. The guest is thrown away, so it may have them."""
+"""Stories may need swap and hugetlb pages, and take so long when emulated that khugepaged would join in. The
+guest is thrown away, so it may have the settings it likes."""
 ENVIRONMENT = "export PYTHONDONTWRITEBYTECODE=1 TMPDIR=/dev/shm\n"
 """Of the guest's file systems only those in memory can be written."""
 EMULATED = "export NPY_DISABLE_CPU_FEATURES='AVX2 X86_V3'\n"
