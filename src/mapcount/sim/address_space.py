@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mapcount.sim.errors import ActionError
-from mapcount.sim.fault import fault_in
+from mapcount.sim.fault import fault_in, mark
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm, Process
@@ -122,16 +122,20 @@ def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
     for vma in mm.vmas.over(start, stop):
         if vma.kind is not Kind.HUGETLB:
             first, last = max(vma.start, start), min(vma.end, stop)
-            fault_in(m, mm, first, last, write=vma.writable and not vma.shared)
-            _mark_accessed(m, mm, first, last)
+            write = vma.writable and not vma.shared
+            fault_in(m, mm, first, last, write=write)
+            _mark_accessed(m, mm, first, last, write=write)
 
 
-def _mark_accessed(m: Machine, mm: Mm, start: int, stop: int) -> None:
-    """Faulting in by GUP marks every page it finds behind a PTE as accessed."""
+def _mark_accessed(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
+    """Faulting in by GUP marks PMDs as the hardware would; behind PTEs it marks the folios themselves."""
     for entry in mm.table.over(start, stop):
-        if not entry.level and not entry.zero:
-            first, last = max(entry.start, start), min(entry.end, stop)
+        first, last = max(entry.start, start), min(entry.end, stop)
+        if entry.level:
+            mark(mm, entry, first, last, dirty=write)
+        elif not entry.zero:
             for piece in m.memory.pieces(entry.target_of(first), last - first, cut=True):
+                piece.run.dirty |= write and not entry.dirty
                 for _ in range(min(piece.nr, 3)):
                     m.mark_accessed(piece.run)
 

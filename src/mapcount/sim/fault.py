@@ -19,14 +19,25 @@ def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
 
     Raises ActionError, before anything is touched, where the process would be killed by a signal.
     """
-    fault_in(m, mm, start, stop, write=write)
+    _check_access(mm, start, stop, write=write)
+    for vma in mm.vmas.over(start, stop):
+        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, mark=True)
     for entry in mm.table.over(start, stop) if write else ():
         first, last = max(entry.start, start), min(entry.end, stop)
         m.memory.store(entry.target_of(first), last - first)
 
 
 def fault_in(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
-    """Take the faults that reading or writing every page would take, as GUP does: nothing is written."""
+    """Take the faults that reading or writing every page would take, as GUP does.
+
+    Nothing is written, and what is there already is not even looked at. Raises ActionError like `touch`.
+    """
+    _check_access(mm, start, stop, write=write)
+    for vma in mm.vmas.over(start, stop):
+        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, mark=False)
+
+
+def _check_access(mm: Mm, start: int, stop: int, *, write: bool) -> None:
     vmas = mm.vmas.over(start, stop)
     for vma in vmas:
         if "r" not in vma.prot and not (write and vma.writable):
@@ -35,11 +46,10 @@ def fault_in(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
             raise ActionError(f"the memory may not be written (its protection is {vma.prot})")
     if sum(min(v.end, stop) - max(v.start, start) for v in vmas) < stop - start:
         raise ActionError("nothing is mapped there")
-    for vma in vmas:
-        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write)
 
 
-def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> None:
+def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool, mark: bool) -> None:
+    """`mark`: the hardware is at work, which marks entries young and dirty."""
     first = at
     while at < stop:
         entry = mm.table.at(at)
@@ -53,17 +63,17 @@ def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool)
         elif entry.swapped:
             at = swap_in(m, mm, vma, at, stop, write=write)
         elif not write:
-            at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=False)
+            at = mark(mm, entry, at, min(entry.end, stop), dirty=False) if mark else entry.end
         elif entry.zero:
             at = _write_zero(m, mm, vma, entry, at, min(entry.end, stop))
         elif vma.shared or entry.writable:
-            at = _mark(m, mm, entry, at, min(entry.end, stop), dirty=True)
+            at = mark(mm, entry, at, min(entry.end, stop), dirty=True) if mark else entry.end
         else:
             at = write_protect_fault(m, mm, vma, at, min(entry.end, stop))
     mm.table.heal(first, stop)
 
 
-def _mark(m: Machine, mm: Mm, entry: Entry, at: int, stop: int, *, dirty: bool) -> int:
+def mark(mm: Mm, entry: Entry, at: int, stop: int, *, dirty: bool) -> int:
     """The hardware marks entries young, and dirty when written through. Huge ones are marked whole."""
     if entry.young and (not dirty or (entry.dirty and entry.writable)):
         return stop

@@ -21,6 +21,7 @@ def pin(m: Machine, process: Process, start: int, stop: int) -> None:
         process.pins.insert(PinRun(first, last - first, entry.target_of(first)))
         for piece in m.memory.pieces(entry.target_of(first), last - first, cut=True):
             folio = piece.run.folio
+            piece.run.referenced = True
             if folio.large:
                 folio.pincount += piece.nr
                 folio.refcount += piece.nr
