@@ -21,7 +21,7 @@ def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
     """
     _check_access(mm, start, stop, write=write)
     for vma in mm.vmas.over(start, stop):
-        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, mark=True)
+        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, gup=False)
     for entry in mm.table.over(start, stop) if write else ():
         first, last = max(entry.start, start), min(entry.end, stop)
         m.memory.store(entry.target_of(first), last - first)
@@ -34,7 +34,7 @@ def fault_in(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
     """
     _check_access(mm, start, stop, write=write)
     for vma in mm.vmas.over(start, stop):
-        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, mark=False)
+        _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, gup=True)
 
 
 def _check_access(mm: Mm, start: int, stop: int, *, write: bool) -> None:
@@ -48,8 +48,8 @@ def _check_access(mm: Mm, start: int, stop: int, *, write: bool) -> None:
         raise ActionError("nothing is mapped there")
 
 
-def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool, mark: bool) -> None:
-    """`mark`: the hardware is at work, which marks entries young and dirty."""
+def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool, gup: bool) -> None:
+    """`gup`: the hardware is not at work, which would mark entries young and dirty."""
     first = at
     while at < stop:
         entry = mm.table.at(at)
@@ -63,11 +63,11 @@ def _touch_vma(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool,
         elif entry.swapped:
             at = swap_in(m, mm, vma, at, stop, write=write)
         elif not write:
-            at = mark(mm, entry, at, min(entry.end, stop), dirty=False) if mark else entry.end
+            at = entry.end if gup else mark(mm, entry, at, min(entry.end, stop), dirty=False)
         elif entry.zero:
             at = _write_zero(m, mm, vma, entry, at, min(entry.end, stop))
         elif vma.shared or entry.writable:
-            at = mark(mm, entry, at, min(entry.end, stop), dirty=True) if mark else entry.end
+            at = entry.end if gup else mark(mm, entry, at, min(entry.end, stop), dirty=True)
         else:
             at = write_protect_fault(m, mm, vma, at, min(entry.end, stop))
     mm.table.heal(first, stop)
