@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mapcount.live.cgroups import memory_hierarchy, memory_stats
-from mapcount.live.settings import hidepid, meminfo, thp_settings
+from mapcount.live.settings import hidepid, huge_page_settings, meminfo
 from mapcount.live.snapshot import MemoryStat
 
 
@@ -88,12 +88,12 @@ def test_settings_are_all_files_but_statistics(tmp_path: Path) -> None:
         "enabled": "always [madvise] never",
         "khugepaged/max_ptes_shared": "256",
         "hugepages-64kB/enabled": "never",
-    } == thp_settings(tmp_path)
+    } == huge_page_settings(tmp_path)
 
 
 def test_a_kernel_without_thp_has_no_settings(tmp_path: Path) -> None:
     """Then there is no such directory."""
-    assert {} == thp_settings(tmp_path)
+    assert {} == huge_page_settings(tmp_path)
 
 
 @pytest.mark.parametrize(

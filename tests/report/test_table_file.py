@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mapcount.report import table_file
+from mapcount.report import whole_file
 from mapcount.report.table_file import Table, check_target, write_table
 
 TABLE = Table(["name", "kib"], ["name"], [["a,b", 1], [None, None], ["c", -3]])
@@ -66,7 +66,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupted(_fd: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table_file.os, "fsync", interrupted)
+    monkeypatch.setattr(whole_file.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_table(tmp_path / "t.csv", TABLE)
     assert [] == list(tmp_path.iterdir())

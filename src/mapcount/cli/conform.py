@@ -82,7 +82,7 @@ def conform(
         else:
             data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
         if record:
-            write_whole(Path(record), recording, force=force)
+            write_whole(Path(record), recording.encode(), force=force)
         _save(data, Path(target), force=force)
     except (ScenarioError, NoKernel) as error:
         _end(str(error), USAGE)
@@ -161,7 +161,7 @@ def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
             lines = "".join(f"{json.dumps(answer)}\n" for answer in shortest["recording"])
             files = {".scn": shortest["text"], ".jsonl": lines}
             for suffix, content in files.items():
-                write_whole(target / (result["scenario"] + suffix), content, force=force)
+                write_whole(target / (result["scenario"] + suffix), content.encode(), force=force)
             result["saved"] = [str(target / (result["scenario"] + suffix)) for suffix in files]
 
 

@@ -32,7 +32,7 @@ from mapcount.live.page_runs import RunReader
 from mapcount.live.pagemap import FRAME, Gone, Pagemap, blocks, extents
 from mapcount.live.pieces import FrameReader
 from mapcount.live.processes import ProcessDir, address_spaces, all_stats
-from mapcount.live.settings import hidepid, meminfo, thp_settings
+from mapcount.live.settings import hidepid, huge_page_settings, meminfo
 from mapcount.live.smaps import SmapsParser
 from mapcount.live.snapshot import Block, CannotHere, Identity, Machine, MemoryStat, Process
 from mapcount.live.struct_folio import FolioReader, open_folio_reader
@@ -186,7 +186,7 @@ def open_live_source(proc: Path = PROC, sys: Path = SYS, struct_folio: bool = Tr
             page_size=kernel.page_size(),
             pmd_order=kernel.pmd_order(),
             meminfo=meminfo(proc),
-            thp=thp_settings(sys),
+            thp=huge_page_settings(sys),
             frames=frames is not None,
             levels=levels,
             folios=folios is not None,

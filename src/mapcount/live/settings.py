@@ -13,7 +13,7 @@ def meminfo(proc: Path) -> Mapping[str, int]:
     return {row[0].rstrip(":"): int(row[1]) for row in words if row[2:] == ["kB"]}
 
 
-def thp_settings(sys: Path) -> Mapping[str, str]:
+def huge_page_settings(sys: Path) -> Mapping[str, str]:
     """Every file below transparent_hugepage that is not a statistic, by its path; none without THP."""
     root = sys / "kernel" / "mm" / "transparent_hugepage"
     found: dict[str, str] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import os
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+
+from mapcount.report.whole_file import write_whole
 
 FORMATS = (".csv", ".parquet")
 """How the name of a file ends, which says what is written."""
@@ -47,22 +48,4 @@ def write_table(path: Path, table: Table, *, force: bool = False) -> None:
         frame.write_csv(content)
     else:
         frame.write_parquet(content)
-    _write(path, content.getvalue(), force=force)
-
-
-def _write(path: Path, content: bytes, *, force: bool) -> None:
-    """Under a temporary name first, which then becomes the final one, or is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        check_target(path, force=force)
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    write_whole(path, content.getvalue(), force=force)

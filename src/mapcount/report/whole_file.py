@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str, *, force: bool = False) -> None:
-    """Write text under a temporary name first, which then becomes `path` or is removed.
+def write_whole(path: Path, content: bytes, *, force: bool = False) -> None:
+    """Write under a temporary name first, which then becomes `path` or is removed.
 
-    Raises OSError: FileExistsError where there is such a file already, unless `force`.
+    Raises OSError, with `path` as its file: FileExistsError where one is there already, unless `force`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -22,6 +23,9 @@ def write_whole(path: Path, content: str, *, force: bool = False) -> None:
             temporary.replace(path)
         else:
             _name(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -32,4 +36,4 @@ def _name(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise FileExistsError(f"{path} exists: --force replaces it") from None
+        raise FileExistsError(errno.EEXIST, "exists: --force replaces it", str(path)) from None
