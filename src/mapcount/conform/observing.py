@@ -1,8 +1,7 @@
 """What the running kernel says of the agents' regions, in the words of recordings of format 2.
 
 Reads only: /proc/PID/smaps, numa_maps and pagemap of the agents, /proc/kpagecount, /proc/kpageflags and,
-where it can be read, struct folio. Frames are looked at in blocks of 512, which hold every folio up to that
-size.
+where it can be read, struct folio.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ from mapcount.scenario.regions import (
 from mapcount.tracking.flavour import PAGE_SIZE
 
 PM_PRESENT, PM_SWAP, PM_FILE, PM_EXCLUSIVE, PM_FRAME = 1 << 63, 1 << 62, 1 << 61, 1 << 56, (1 << 55) - 1
-KPF_COMPOUND_TAIL, KPF_THP_OR_HUGE, KPF_ZERO_PAGE = 1 << 16, 1 << 17 | 1 << 22, 1 << 24
+KPF_COMPOUND, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE = 1 << 15 | 1 << 16, 1 << 16, 1 << 24
 BLOCK = 512
-"""Frames read at once."""
+"""Frames read at once; a large folio is in one block, or begins where one begins."""
 NUMA = Path("/proc/self/numa_maps").exists()
 """Was this kernel built with numa_maps?"""
 
@@ -65,49 +64,45 @@ class _Seen:
 
 
 class Frames:
-    """/proc/kpageflags and /proc/kpagecount, each block of them read once."""
+    """/proc/kpageflags and /proc/kpagecount, read once, large folios in blocks, else one by one."""
 
     def __init__(self, flags_fd: int, counts_fd: int) -> None:
         self._flags_fd, self._counts_fd = flags_fd, counts_fd
-        self._blocks: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
-        self._asked = (-1, -1)
-        """The last frame whose head was asked for, and the head."""
+        self._flags: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
+        self._heads: dict[int, int] = {}
 
-    def _block(self, frame: int) -> tuple[Sequence[int], Sequence[int]]:
-        number = frame // BLOCK
-        if number not in self._blocks:
-            at = number * BLOCK * 8
-            self._blocks[number] = _words(self._flags_fd, BLOCK, at), _words(self._counts_fd, BLOCK, at)
-        return self._blocks[number]
+    @staticmethod
+    def _word(fd: int, words: dict[int, int], frame: int, *, block: bool) -> int:
+        if frame not in words:
+            start, n = (frame // BLOCK * BLOCK, BLOCK) if block else (frame, 1)
+            words |= zip(range(start, start + n), _words(fd, n, start * 8), strict=True)
+        return words[frame]
 
-    def flags(self, frame: int) -> int:
+    def flags(self, frame: int, *, block: bool = False) -> int:
         """The frame's flags."""
-        return self._block(frame)[0][frame % BLOCK]
+        return self._word(self._flags_fd, self._flags, frame, block=block)
 
     def mapcount(self, frame: int) -> int:
         """How often /proc says that the frame is mapped."""
-        return self._block(frame)[1][frame % BLOCK]
+        large = bool(self.flags(frame) & KPF_COMPOUND)
+        return self._word(self._counts_fd, self._counts, frame, block=large)
 
     def head(self, frame: int) -> int:
         """The first frame of the folio that the frame is of."""
-        flags = self._block(frame)[0]
-        at = frame % BLOCK
-        if at and flags[at] & KPF_COMPOUND_TAIL and self._asked[0] == frame - 1:
-            head = self._asked[1]  # pages are mostly asked about in order
-        else:
-            while at and flags[at] & KPF_COMPOUND_TAIL:
-                at -= 1
-            head = frame - frame % BLOCK + at
-        self._asked = frame, head
+        head = frame
+        while head % BLOCK and self.flags(head, block=True) & KPF_COMPOUND_TAIL:
+            head = self._heads.get(head - 1, head - 1)
+        self._heads[frame] = head
         return head
 
     def order(self, head: int) -> int:
         """The order of the folio that begins at frame `head`."""
-        flags = self._block(head)[0]
-        end = head % BLOCK + 1
-        while end < BLOCK and flags[end] & KPF_COMPOUND_TAIL:
-            end += 1
-        return (end - head % BLOCK).bit_length() - 1
+        end = head + 1
+        if self.flags(head) & KPF_COMPOUND:
+            while end % BLOCK and self.flags(end, block=True) & KPF_COMPOUND_TAIL:
+                end += 1
+        return (end - head).bit_length() - 1
 
 
 class Observer:
@@ -234,7 +229,7 @@ def _page(entry: int, frames: Frames) -> tuple[str, int, int]:
     flags = frames.flags(frame)
     if flags & KPF_ZERO_PAGE:
         return ZERO, 0, frame
-    return LARGE if flags & KPF_THP_OR_HUGE else SMALL, frames.mapcount(frame), frame
+    return LARGE if flags & KPF_COMPOUND else SMALL, frames.mapcount(frame), frame
 
 
 def _region(seen: _Seen, described: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
