@@ -14,6 +14,7 @@ from mapcount.live import capture_directory
 from mapcount.live.capture_directory import new_directory
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import write_capture
+from mapcount.live.ending import ENDING
 from mapcount.live.selection import Selection
 from mapcount.live.snapshot import CannotHere
 
@@ -139,11 +140,11 @@ def test_signals_are_left_as_they_were(tmp_path: Path) -> None:
     """Afterwards signals do what they did before, and a handler of somebody else is never replaced."""
     mine = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        before = [signal.getsignal(number) for number in capture_directory.ENDING]
+        before = [signal.getsignal(number) for number in ENDING]
         with new_directory(tmp_path / "c"):
             assert before[1] == signal.getsignal(signal.SIGTERM)
             assert before[0] != signal.getsignal(signal.SIGINT)
-        assert before == [signal.getsignal(number) for number in capture_directory.ENDING]
+        assert before == [signal.getsignal(number) for number in ENDING]
     finally:
         signal.signal(signal.SIGTERM, mine)
 
@@ -154,6 +155,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from fakes import MemorySource, process
 from mapcount.live.capture_write import write_capture
+from mapcount.live.ending import ENDING
 from mapcount.live.selection import Selection
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 source = MemorySource([process(1, comm="new")])

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
 from mapcount.cli import CANNOT, USAGE
+from mapcount.cli.ending import INTERRUPTED, end, show_progress
 from mapcount.cli.selecting import selection_of, selection_options
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from mapcount.live.selection import Selection
     from mapcount.live.snapshot import Source
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
 SORT = ("change", "pss-change", "uss-change", "rss", "pss", "uss", "mistaken", "copied", "name", "pid")
 TABLES = ("processes", "folios", "cgroups")
 
@@ -94,6 +93,7 @@ def audit(
     predicted; what would make it possible is said.
     """
     from mapcount.live.capture_format import CaptureError
+    from mapcount.live.ending import signals_raise
     from mapcount.live.selection import Selection
     from mapcount.live.snapshot import CannotHere
     from mapcount.scenario.syntax import visible
@@ -107,7 +107,7 @@ def audit(
     )
     try:
         output.check()
-        with ExitStack() as opened:
+        with signals_raise(), ExitStack() as opened:
             sources = [_capture(path) for path in captures] or [opened.enter_context(_this_machine())]
             overview = _audited(sources, selection)
             output.show(overview)
@@ -115,18 +115,18 @@ def audit(
                 time.sleep(watch)
                 replace(output, force=True).show(_audited(sources, selection))
     except (CaptureError, LookupError, ValueError) as error:
-        _end(visible(str(error)), USAGE)
+        end(visible(str(error)), USAGE)
     except CannotHere as error:
-        _end(visible(str(error)), CANNOT)
+        end(visible(str(error)), CANNOT)
     except BrokenPipeError:
         raise
     except OSError as error:
         message = f"{visible(str(error.filename))}: {error.strerror}"
-        _end(message, USAGE if isinstance(error, FileExistsError) else CANNOT)
+        end(message, USAGE if isinstance(error, FileExistsError) else CANNOT)
     except KeyboardInterrupt:
         sys.exit(0 if watch else INTERRUPTED)
     if not overview.predicted:
-        _end("nothing could be predicted" if overview.rows else "no process could be read", CANNOT)
+        end("nothing could be predicted" if overview.rows else "no process could be read", CANNOT)
 
 
 def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
@@ -149,7 +149,7 @@ def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
                 selected.pids,
                 refused=selected.unreadable,
                 whole=selection == Selection() and getattr(source, "everything", True),
-                on_progress=_show_progress,
+                on_progress=lambda what, done, of: show_progress(done, of, what),
             )
             for source, selected in chosen
         ]
@@ -166,18 +166,6 @@ def _capture(path: str) -> Source:
     from mapcount.live.capture_source import CaptureSource
 
     return CaptureSource(Path(path))
-
-
-def _show_progress(what: str, done: int, of: int) -> None:
-    """One line on a terminal's standard error, which the last call removes."""
-    if sys.stderr.isatty():
-        text = f"{what}: {done} of {of}" if done < of else ""
-        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)
 
 
 @dataclass(frozen=True, slots=True)

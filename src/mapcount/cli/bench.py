@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from mapcount.cli import CANNOT, FINDING
+from mapcount.cli.ending import INTERRUPTED, end, progress_bar
 
 if TYPE_CHECKING:
     from mapcount.bench.measured import Measured
@@ -87,15 +84,17 @@ def bench(
     Exit 1: other pages were copied on write than the simulated kernel copies.
     """
     from mapcount.conform.director import AgentLost
+    from mapcount.live.ending import signals_raise
     from mapcount.live.snapshot import CannotHere, Unreadable
     from mapcount.scenario.syntax import visible
 
     try:
-        with _stoppable():
+        with signals_raise():
             measured = _measure(benchmark, size_kib, runs, sizes, set_thp=set_thp)
     except (CannotHere, Unreadable, AgentLost, OSError) as error:
-        click.echo(f"mapcount bench: {visible(str(error))}", err=True)
-        sys.exit(CANNOT)
+        end(f"mapcount bench: {visible(str(error))}", CANNOT)
+    except KeyboardInterrupt:
+        end("interrupted", INTERRUPTED)
     if as_json:
         from mapcount.report.bench_data import bench_as_data
 
@@ -129,47 +128,8 @@ def _measure(
         if not forms:
             wanted = "; ".join(f"{path} = {value}" for out in left_out for path, value in out.writes.items())
             raise CannotHere(f"none of these sizes is enabled; --set-thp would write {wanted}")
-        with _progress() as told:
+        with progress_bar("measuring") as told:
             return Bench(source, session, thp, room, runs, set_thp, told).run(benchmark, forms, left_out)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let the first SIGINT, SIGTERM or SIGHUP end the block, so that everything is put back.
-
-    More of them, and those that were ignored before (nohup), are ignored.
-    """
-    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
-        sys.exit(128 + number)
-
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, what: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring")
-        yield lambda done, total, what: progress.update(
-            task, completed=done, total=total, description=what or "measured"
-        )
 
 
 def _print(measured: Measured) -> None:

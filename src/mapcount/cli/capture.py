@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from mapcount.cli import CANNOT, USAGE
+from mapcount.cli.ending import INTERRUPTED, end, show_progress
 from mapcount.cli.selecting import selection_of, selection_options
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
 
 
 @click.command(epilog="Example: mapcount capture --cgroup /system.slice/postgresql.service -o db.capture")
@@ -71,33 +67,17 @@ def capture(
                 hiding=hiding,
                 force=force,
                 reading=Reading,
-                progress=_show_progress,
+                progress=lambda done, of: show_progress(done, of, "processes"),
             )
     except (FileExistsError, NotADirectoryError, NothingSelected) as error:
-        _end(visible(str(error)), USAGE)
+        end(visible(str(error)), USAGE)
     except CannotHere as error:
-        _end(visible(str(error)), CANNOT)
+        end(visible(str(error)), CANNOT)
     except OSError as error:
-        _end(visible(f"{error.filename or target}: {error.strerror}: nothing was written"), CANNOT)
+        end(visible(f"{error.filename or target}: {error.strerror}: nothing was written"), CANNOT)
     except KeyboardInterrupt:
-        _end("interrupted: nothing was written", INTERRUPTED)
+        end("interrupted: nothing was written", INTERRUPTED)
     if as_json:
         click.echo(json.dumps(written_as_data(written, hiding), indent=1))
     else:
         click.echo("\n".join(draw_written(written, hiding)))
-
-
-def _show_progress(done: int, of: int) -> None:
-    """One line on a terminal's standard error, which the last call removes."""
-    _over_the_line(f"{done} of {of} processes" if done < of else "")
-
-
-def _over_the_line(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    _over_the_line("")
-    click.echo(message, err=True)
-    sys.exit(code)

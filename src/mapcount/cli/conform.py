@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mapcount.cli import CANNOT, FINDING, USAGE
+from mapcount.cli.ending import INTERRUPTED, end, progress_bar
 
 if TYPE_CHECKING:
     from mapcount.scenario.syntax import Scenario
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
 DEVIATIONS = "deviations"
 """Where deviations are saved, unless -o says otherwise."""
 
@@ -67,6 +65,7 @@ def conform(
     """
     from mapcount.conform.director import AgentLost
     from mapcount.conform.vng import NoKernel
+    from mapcount.live.ending import signals_raise
     from mapcount.live.snapshot import CannotHere
     from mapcount.report.conform_data import DEVIATES, SKIPPED
     from mapcount.report.whole_file import write_whole
@@ -77,20 +76,21 @@ def conform(
     _refuse_to_overwrite(Path(target), record, force=force)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     try:
-        if bzimage is not None:
-            data, recording = _in_guest(Path(bzimage), scenarios, number or 0, seed, record=bool(record))
-        else:
-            data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
+        with signals_raise():
+            if bzimage is not None:
+                data, recording = _in_guest(Path(bzimage), scenarios, number or 0, seed, record=bool(record))
+            else:
+                data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
         if record:
             write_whole(Path(record), recording.encode(), force=force)
         _save(data, Path(target), force=force)
     except (ScenarioError, NoKernel) as error:
-        _end(str(error), USAGE)
+        end(str(error), USAGE)
     except (CannotHere, AgentLost, OSError) as error:
         lines = map(visible, str(error).splitlines())  # a guest's console has many
-        _end("mapcount conform: " + "\n".join(lines), CANNOT)
+        end("mapcount conform: " + "\n".join(lines), CANNOT)
     except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED)
+        end("interrupted", INTERRUPTED)
     if number:
         data["seed"] = seed
     _print(data, as_json=as_json)
@@ -117,7 +117,7 @@ def _here(paths: Sequence[str], number: int, seed: int, *, set_thp: bool) -> tup
 
     stories = _differently_named([load(path) for path in paths])
     results = []
-    with running_kernel(set_thp=set_thp) as (kernel, limits), _progress() as told:
+    with running_kernel(set_thp=set_thp) as (kernel, limits), progress_bar("acting") as told:
         total = len(stories) + number
         for i in range(total):
             story = stories[i] if i < len(stories) else random_scenario(kernel, seed, i - len(stories))
@@ -165,20 +165,6 @@ def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
             result["saved"] = [str(target / (result["scenario"] + suffix)) for suffix in files]
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, what: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("acting")
-        yield lambda done, total, what: progress.update(task, completed=done, total=total, description=what)
-
-
 def _print(data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(data, indent=1))
@@ -190,8 +176,3 @@ def _print(data: dict[str, Any], *, as_json: bool) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     for part in draw_conform(data):
         console.print(part)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)

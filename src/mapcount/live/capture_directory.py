@@ -5,17 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+
+from mapcount.live.ending import signals_raise
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of renameat2(2)."""
-ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals that ask a program to end."""
 
 
 @contextmanager
@@ -28,7 +25,7 @@ def new_directory(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.abspath(target))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
-    with _signals_raise():
+    with signals_raise():
         try:
             temporary.mkdir(mode=0o700)
             yield temporary
@@ -66,28 +63,3 @@ def _exchange(one: Path, other: Path) -> None:
         aside.rename(other)
         raise
     aside.rename(one)
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Signals that ask to end raise, once, so that what is unfinished can be removed in peace.
-
-    Those that somebody ignores or handles already (nohup) are left to them.
-    """
-    defaults = (signal.SIG_DFL, signal.default_int_handler)
-    in_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in ENDING if in_main}
-    ours = {number: handler for number, handler in before.items() if handler in defaults}
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        for each in ours:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    try:
-        for number in ours:
-            signal.signal(number, end)
-        yield
-    finally:
-        for number, handler in ours.items():
-            signal.signal(number, handler)
