@@ -15,8 +15,8 @@ def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) ->
 
     A folio found in the swap cache is mapped, whole if possible; else a folio of the largest enabled
     order below the PMD's whose slots and addresses line up is read. Its page is exclusive if the swap
-    entry was, or if nothing else refers to the folio. Returns how far the pages are back; `at` itself
-    when they are back but must still be copied for the write.
+    entry was (Linux 7.3; before, also if nothing else referred to the folio). Returns how far the pages are
+    back; `at` itself when they are back but must still be copied for the write.
     """
     mm.table.isolate(vma.start, vma.end)  # a folio does not reach over the VMA's ends, nor may the entry
     entry = mm.table.at(at)
@@ -35,11 +35,9 @@ def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) ->
     for piece in list(m.memory.pieces(pfn, n, cut=True)):
         m.try_to_free_swap(piece.run)
         vpn = start + piece.pfn - pfn
-        alone = piece.run.folio.refcount == 0 and piece.nr == piece.run.folio.nr_pages
-        exclusive = gone.exclusive or alone
-        back = Entry(vpn, piece.pages, piece.pfn, writable=exclusive and vma.writable)
+        back = Entry(vpn, piece.pages, piece.pfn, writable=gone.exclusive and vma.writable)
         back.dirty = write and back.writable
-        m.map_pages(mm, back, exclusive=exclusive, locked=vma.locked)
+        m.map_pages(mm, back, exclusive=gone.exclusive, locked=vma.locked)
         if write and not back.writable:
             done = min(done, max(vpn, at))
     return done
