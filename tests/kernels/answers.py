@@ -2,14 +2,13 @@
 
     python answers.py FOLDER SCENARIO...
 
-Leaves in FOLDER, for each story, a recording `NAME.jsonl` and what the audit said, `NAME.audit.json`: step by
-step, process by process, what smaps would say of the regions under test by flavour. A story that this guest
-cannot act out leaves its reason in `NAME.skipped`.
+Leaves in FOLDER, for each story, a recording `NAME.jsonl`. Each process in it has `audit` as well: what smaps
+would say of its regions under test, by flavour. A story that this guest cannot act out leaves its reason in
+`NAME.skipped`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -129,11 +128,6 @@ def answer(kernel: RunningKernel, path: str, folder: Path) -> None:
         recording = kernel.play(scenario)
         if not compare(scenario, recording).unknown:
             break
-    audits = [
-        {process["name"]: process.pop("audit") for process in step["processes"]}
-        for step in recording.answers[scenario.name]
-    ]
-    (folder / f"{scenario.name}.audit.json").write_text(json.dumps(audits))
     (folder / f"{scenario.name}.jsonl").write_text(recording.lines())
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mapcount.conform.vng import GuestResult, run_in_guest
 from mapcount.scenario.recording import Recording, load_recording
@@ -27,8 +25,6 @@ class Answers:
 
     guest: GuestResult
     recordings: Mapping[str, Recording]
-    audits: Mapping[str, list[dict[str, Any]]]
-    """Step by step, process by process, what the audit said of the regions under test."""
     skipped: Mapping[str, str]
 
 
@@ -47,9 +43,5 @@ def boot(flavour: str, folder: Path) -> Answers:
     return Answers(
         guest,
         {path.stem: load_recording(str(path)) for path in folder.glob("*.jsonl")},
-        {
-            path.name.removesuffix(".audit.json"): json.loads(path.read_text())
-            for path in folder.glob("*.json")
-        },
         {path.stem: path.read_text() for path in folder.glob("*.skipped")},
     )

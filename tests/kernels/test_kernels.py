@@ -50,15 +50,13 @@ def test_the_audit_foretells_the_other_kernel(answers_of: Ask, flavour: str, sto
     here, there = answers_of(flavour), answers_of(other)
     if story in here.skipped:
         pytest.skip(here.skipped[story])
-    steps = there.recordings[story].answers[story]
-    foretold = here.audits[story]
-    assert len(foretold) == len(steps)
+    steps = zip(here.recordings[story].answers[story], there.recordings[story].answers[story], strict=True)
     wrong = [
         (step["text"], process["name"], saying, said)
-        for step, audits in zip(steps, foretold, strict=True)
-        for process in step["processes"]
+        for foretold, step in steps
+        for before, process in zip(foretold["processes"], step["processes"], strict=True)
         for said, rounding in [_smaps(process)]
-        for saying in [audits[process["name"]]["under"][other]]
+        for saying in [before["audit"]["under"][other]]
         if not _equal(saying, said, rounding)
     ]
     assert [] == wrong
