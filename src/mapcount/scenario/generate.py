@@ -17,6 +17,7 @@ from mapcount.scenario.simulated import act
 from mapcount.scenario.syntax import Action, Scenario, ScenarioError, Step, Target
 from mapcount.sim.mm import Process, Region
 from mapcount.sim.system import System
+from mapcount.sim.vma import Vma
 from mapcount.tracking.flavour import PMD_ORDER, Flavour
 
 Orders = tuple[int, ...]
@@ -44,6 +45,11 @@ class Menu:
 def generate(seed: int | str, flavour: Flavour, menu: Menu, *, steps: int = 16) -> Scenario:
     """A scenario of so many steps, drawn with this seed."""
     return _Story(random.Random(seed), flavour, menu).tell(steps, f"random-{seed}")
+
+
+def vmas_of(process: Process, region: str) -> list[Vma]:
+    """The VMAs of a region."""
+    return process.mm.vmas.over(process.regions[region].start, process.regions[region].end)
 
 
 class _Story:
@@ -105,7 +111,7 @@ class _Story:
         if region is None:
             return None
         low, high = 0, region.n
-        vmas = process.mm.vmas.over(region.start, region.end)
+        vmas = vmas_of(process, region.name)
         if vmas and self.rng.random() < 0.8:
             vma = self.rng.choice(vmas)
             low, high = max(vma.start - region.start, 0), min(vma.end - region.start, region.n)
@@ -189,8 +195,7 @@ class _Story:
             return None
         words = ["dontneed", "dontneed", "free", "cold", "collapse"]
         words += ["pageout", "pageout"] if self.menu.swap else []
-        region = process.regions[target.region]
-        vmas = process.mm.vmas.over(region.start, region.end)
+        vmas = vmas_of(process, target.region)
         if self.huge and all(vma.file is None and vma.orders in ((), (PMD_ORDER,)) for vma in vmas):
             words += ["hugepage", "nohugepage"]  # elsewhere they would not change what the VMA is
         return Action(process.name, "madvise", target, word=self.rng.choice(words))
@@ -199,6 +204,11 @@ class _Story:
         """Unlock, if anything is locked."""
         locked = any(vma.locked for vma in process.mm.vmas)
         return self.simple("munlock")(process) if locked else None
+
+    @staticmethod
+    def kin(process: Process, one: str, other: str) -> bool:
+        """Have two regions the same folio sizes? On a real machine neighbours cannot differ in that alone."""
+        return len({vma.orders for name in (one, other) for vma in vmas_of(process, name)}) < 2
 
     def mremap(self, process: Process) -> Action | None:
         """Move pages to a new region, or into one that exists."""
@@ -210,7 +220,7 @@ class _Story:
         other = self.region(process)
         if other is None or (names and len(process.regions) < MOST_REGIONS and self.rng.random() < 0.5):
             to = Target(names[0])
-        elif other.n >= n:
+        elif other.n >= n and self.kin(process, target.region, other.name):
             start = self.rng.choice([0, other.n - n, self.rng.randrange(other.n - n + 1)])
             to = Target(other.name, start, start + n)
         else:

@@ -8,10 +8,10 @@ from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm
 from mapcount.sim.page_cache import fault_file
-from mapcount.sim.page_table import ZERO_PFN, Entry, hole_around, level_of
+from mapcount.sim.page_table import ZERO_PFN, Entry, hole_around, largest_fit, level_of
 from mapcount.sim.swapin import swap_in
 from mapcount.sim.vma import Vma
-from mapcount.tracking.flavour import PMD_ORDER
+from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER
 
 
 def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
@@ -19,7 +19,7 @@ def touch(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
 
     Raises ActionError, before anything is touched, where the process would be killed by a signal.
     """
-    _check_access(mm, start, stop, write=write)
+    check_access(mm, start, stop, write=write)
     for vma in mm.vmas.over(start, stop):
         _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, gup=False)
     for entry in mm.table.over(start, stop) if write else ():
@@ -32,12 +32,13 @@ def fault_in(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
 
     Nothing is written, and what is there already is not even looked at. Raises ActionError like `touch`.
     """
-    _check_access(mm, start, stop, write=write)
+    check_access(mm, start, stop, write=write)
     for vma in mm.vmas.over(start, stop):
         _touch_vma(m, mm, vma, max(vma.start, start), min(vma.end, stop), write=write, gup=True)
 
 
-def _check_access(mm: Mm, start: int, stop: int, *, write: bool) -> None:
+def check_access(mm: Mm, start: int, stop: int, *, write: bool) -> None:
+    """Raises ActionError where memory may not be read or written, or where there is none."""
     vmas = mm.vmas.over(start, stop)
     for vma in vmas:
         if "r" not in vma.prot and not (write and vma.writable):
@@ -90,31 +91,18 @@ def mark(mm: Mm, entry: Entry, at: int, stop: int, *, dirty: bool) -> int:
 def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) -> int:
     """Nothing is there yet: map new folios, as large as fit, or for a read the zero page, small or huge."""
     low, high = hole_around(mm.table, vma.start, vma.end, at)
-    orders = [order for order in vma.orders if write or order >= PMD_ORDER]
-    for order in orders:
-        size = 1 << order
-        start = at // size * size
-        if low <= start and start + size <= high:
-            count = min((high - start) // size, -(-(stop - start) // size))
-            if not write:
-                mm.table.insert(Entry(start, count * size, ZERO_PFN, level=PMD_ORDER))
-                return start + count * size
-            run = new_anon(m, mm, vma, order, count, start)
-            entry = Entry(
-                start, run.n, run.start, level=level_of(m.flavour, order), writable=True, dirty=True
-            )
-            m.map_pages(mm, entry, new=True, exclusive=True)
-            return entry.end
-    end = min(stop, high)
-    if orders:
-        smallest = 1 << orders[-1]
-        end = min(end, (at // smallest + 1) * smallest)
+    orders = tuple(order for order in vma.orders if write or order >= PMD_ORDER)
+    order, start, count = largest_fit((*orders, 0), low, high, at, stop)
+    n = count << order
     if not write:
-        mm.table.insert(Entry(at, end - at, ZERO_PFN))
-        return end
-    run = new_anon(m, mm, vma, 0, end - at, at)
-    m.map_pages(mm, Entry(at, run.n, run.start, writable=True, dirty=True), new=True, exclusive=True)
-    return end
+        if order:
+            mm.anon_of(vma)  # prepared for a folio, although the huge zero page will do
+        mm.table.insert(Entry(start, n, ZERO_PFN, level=PMD_ORDER if order else PTE_ORDER))
+        return start + n
+    run = new_anon(m, mm, vma, order, count, start)
+    entry = Entry(start, n, run.start, level=level_of(m.flavour, order), writable=True, dirty=True)
+    m.map_pages(mm, entry, new=True, exclusive=True)
+    return start + n
 
 
 def _fault_hugetlb(m: Machine, mm: Mm, vma: Vma, at: int, stop: int) -> int:
