@@ -6,6 +6,7 @@ The guests themselves are tried by `make test-kernels`.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -16,9 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mapcount.cli import mapcount
 from mapcount.conform.vng import GuestResult, NoKernel, kernel_release, kvm_works, run_in_guest
 from mapcount.live.snapshot import CannotHere
 
@@ -30,6 +33,9 @@ script=$(echo "$*" | sed -n 's/.*virtme.exec=`\([^`]*\)`.*/\1/p' | base64 -d)
 eval "${script##*; }"
 """
 """Runs what the guest would be told to run; not what prepares the guest, because this is no guest."""
+WHERE = OBEYS.replace('eval "${script##*; }"', "script=${script##*sh }; at=${script%/*}")
+"""Does not run it, but finds the folder for its answers."""
+STORY = Path(__file__).resolve().parents[2] / "scenarios" / "prefork.scn"
 
 
 def image(folder: Path, text: str = RELEASE) -> Path:
@@ -150,3 +156,41 @@ def _until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
+
+
+ANSWER = {
+    "kernel": "7.3.4",
+    "flavour": "no-page-mapcount",
+    "limits": [],
+    "results": [{"scenario": "prefork", "status": "agrees", "shortest": None}],
+    "summary": {"agrees": 1, "deviates": 0, "skipped": 0, "steps": 2, "fields": 9}
+    | {"known": 0, "deviations": 0, "fleeting": 0},
+}
+"""What `mapcount conform --json` says in the guest."""
+
+
+@pytest.mark.parametrize(("console", "code"), [("[ 0.1] Freeing memory", 0), ("[ 0.1] BUG: Bad page", 1)])
+def test_conform_in_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: str, code: int) -> None:
+    """The guest's answer is reported here; a kernel that complains is a finding, whatever the stories say."""
+    answers = f"echo '{json.dumps(ANSWER)}' >$at/stdout; touch $at/stderr; echo 0 >$at/status"
+    stand_in(tmp_path, monkeypatch, f"echo '{console}' >&2; {WHERE}{answers}")
+    result = conform(tmp_path, "--json")
+    data = json.loads(result.stdout)
+    assert code == result.exit_code
+    assert [console] * code == data.pop("guest")["complaints"]
+    assert data == ANSWER
+
+
+def test_a_guest_whose_command_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command in the guest said instead of an answer is shown, and this machine cannot."""
+    answers = "echo No module named mapcount >$at/stderr; touch $at/stdout; echo 1 >$at/status"
+    stand_in(tmp_path, monkeypatch, WHERE + answers)
+    result = conform(tmp_path)
+    assert 3 == result.exit_code
+    assert "No module named mapcount" in result.stderr
+
+
+def conform(folder: Path, *options: str) -> Result:
+    """`mapcount conform` of a story in the kernel of `image`."""
+    argv = ["conform", str(STORY), "--vng", str(image(folder)), "-o", str(folder / "deviations"), *options]
+    return CliRunner().invoke(mapcount, argv)

@@ -17,6 +17,8 @@ from mapcount.cli.ending import INTERRUPTED, end, progress_bar
 if TYPE_CHECKING:
     from mapcount.scenario.syntax import Scenario
 
+BOOT_PATIENCE, STORY_PATIENCE = 600, 300
+"""Seconds that a guest may take to come up, and for a story: emulated, on a busy machine."""
 DEVIATIONS = "deviations"
 """Where deviations are saved, unless -o says otherwise."""
 
@@ -61,7 +63,8 @@ def conform(
     touched, and only memory that they mapped. What deviates is tried again, reduced to the shortest scenario
     that shows it, printed and saved. What this machine cannot act out is skipped, and the reason said.
 
-    Exit 1: the kernel deviates, and not as documented. Exit 3: nothing could be acted out.
+    Exit 1: the kernel deviates, and not as documented, or a guest's kernel complains on its console. Exit 3:
+    nothing could be acted out.
     """
     from mapcount.conform.director import AgentLost
     from mapcount.conform.vng import NoKernel
@@ -94,7 +97,7 @@ def conform(
     if number:
         data["seed"] = seed
     _print(data, as_json=as_json)
-    if data["summary"][DEVIATES]:
+    if data["summary"][DEVIATES] or (bzimage is not None and data["guest"]["complaints"]):
         sys.exit(FINDING)
     if data["summary"][SKIPPED] == len(data["results"]):
         sys.exit(CANNOT)
@@ -146,8 +149,11 @@ def _in_guest(
     from mapcount.scenario.parse import load
 
     _differently_named([load(path) for path in paths])  # mistakes are told before the guest boots
+    if sys.stderr.isatty():
+        click.echo(f"booting {bzimage}; where KVM does not work, a story takes half a minute", err=True)
     drawn = ["--random", str(number), "--seed", str(seed)] if number else []
-    return conform_in_guest(bzimage, [*paths, *drawn], record=record)
+    timeout = BOOT_PATIENCE + STORY_PATIENCE * (len(paths) + number)
+    return conform_in_guest(bzimage, [*paths, *drawn], record=record, timeout=timeout)
 
 
 def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
