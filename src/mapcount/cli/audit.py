@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mapcount.cli import CANNOT, USAGE
-from mapcount.cli.ending import INTERRUPTED, end, show_progress
+from mapcount.cli import CANNOT, INTERRUPTED, USAGE
+from mapcount.cli.ending import end, show_progress
 from mapcount.cli.selecting import selection_of, selection_options
+from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
     from mapcount.audit.overview import Overview
@@ -121,7 +122,7 @@ def audit(
     except BrokenPipeError:
         raise
     except OSError as error:
-        message = f"{visible(str(error.filename))}: {error.strerror}"
+        message = f"{visible(str(error.filename or 'standard output'))}: {error.strerror}"
         end(message, USAGE if isinstance(error, FileExistsError) else CANNOT)
     except KeyboardInterrupt:
         sys.exit(0 if watch else INTERRUPTED)
@@ -196,15 +197,13 @@ class Output:
 
             click.echo(json.dumps(audit_as_data(overview, rows), indent=None if self.watched else 1))
         else:
-            from rich.console import Console
-
             from mapcount.report.audit import draw_audit
 
-            console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+            out = console()
             if self.watched:
-                console.clear()
-                console.print(time.strftime("%Y-%m-%d %H:%M:%S"))
-            console.print(*draw_audit(overview, rows, limit=self.limit, width=console.width), sep="\n")
+                out.clear()
+                out.print(time.strftime("%Y-%m-%d %H:%M:%S"))
+            out.print(*draw_audit(overview, rows, limit=self.limit, width=out.width), sep="\n")
         if self.target:
             from mapcount.report.audit_files import TABLES as WRITERS
             from mapcount.report.table_file import write_table

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mapcount.cli import CANNOT, FINDING
-from mapcount.cli.ending import INTERRUPTED, end, progress_bar
+from mapcount.cli import CANNOT, FINDING, INTERRUPTED
+from mapcount.cli.ending import end, progress_bar
+from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
     from mapcount.bench.measured import Measured
@@ -133,9 +134,7 @@ def _measure(
 
 
 def _print(measured: Measured) -> None:
-    from rich.console import Console
-
     from mapcount.report.bench import draw_bench
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    console.print(*draw_bench(measured, width=console.width), sep="\n")
+    out = console()
+    out.print(*draw_bench(measured, width=out.width), sep="\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from mapcount.cli import CANNOT, USAGE
-from mapcount.cli.ending import INTERRUPTED, end, show_progress
+from mapcount.cli import CANNOT, INTERRUPTED, USAGE
+from mapcount.cli.ending import end, show_progress
 from mapcount.cli.selecting import selection_of, selection_options
 
 

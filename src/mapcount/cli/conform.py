@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mapcount.cli import CANNOT, FINDING, USAGE
-from mapcount.cli.ending import INTERRUPTED, end, progress_bar
+from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
+from mapcount.cli.ending import end, progress_bar
+from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
     from mapcount.scenario.syntax import Scenario
@@ -175,10 +176,8 @@ def _print(data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(data, indent=1))
         return
-    from rich.console import Console
-
     from mapcount.report.conform import draw_conform
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    out = console()
     for part in draw_conform(data):
-        console.print(part)
+        out.print(part)

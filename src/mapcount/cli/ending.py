@@ -9,9 +9,6 @@ from typing import NoReturn
 
 import click
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as a shell has it."""
-
 Told = Callable[[int, int, str], None]
 """How much is done, of how much, and what is being done."""
 
