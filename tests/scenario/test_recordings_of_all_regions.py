@@ -10,37 +10,14 @@ import pytest
 
 from mapcount.scenario.compare import KNOWN_DEVIATIONS, compare
 from mapcount.scenario.parse import load, parse
-from mapcount.scenario.recording import Recording, RecordingError, load_recording, recorded_steps
+from mapcount.scenario.recording import Recording, RecordingError, load_recording
 from mapcount.scenario.regions import fields
-from mapcount.scenario.simulated import act
-from mapcount.scenario.simulated_regions import AllRegions
-from mapcount.scenario.syntax import Scenario
-from mapcount.sim.system import System
 from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, Flavour
+
+from .recorder import READ, recorded
 
 ROOT = Path(__file__).parents[2]
 STORIES = sorted((ROOT / "scenarios").glob("*.scn"))
-READ = ["smaps", "pagemap", "kpagecount", "kpageflags", "numa_maps", "folio", "referenced"]
-
-
-def recorded(
-    scenario: Scenario, flavour: Flavour, read: list[str] = READ, *, deviating: bool = False
-) -> Recording:
-    """What a kernel that is exactly as simulated would have been recorded to answer."""
-    system = System(flavour)
-    if scenario.first:
-        system.spawn(scenario.first)
-    seen = AllRegions(system.machine, read)
-    answers: list[dict[str, Any]] = []
-    for step in recorded_steps(scenario, 2):
-        for action in step.actions:
-            if action.verb != "expect":
-                act(system, scenario, action)
-        system.machine.lru_add_drain()
-        header = {"format": 2, "scenario": scenario.name, "kernel": "7", "flavour": flavour.name}
-        header |= {"step": len(answers), "text": step.text, "read": read}
-        answers.append(header | json.loads(json.dumps(seen.answer(deviating=deviating))))
-    return Recording("made", flavour, {scenario.name: tuple(answers)}, 2, "7")
 
 
 def reread(recording: Recording, path: Path) -> Recording:

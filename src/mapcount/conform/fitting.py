@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mapcount.conform.agent import Pins
 from mapcount.live.settings import meminfo
-from mapcount.live.thp import Memory, Session, Thp, read_thp
+from mapcount.live.thp import Memory, Session, Thp, read_thp, thp_settings
 from mapcount.scenario.printing import show_size
 from mapcount.scenario.simulated import act
 from mapcount.scenario.syntax import KERNEL, Action, Scenario
@@ -61,8 +61,10 @@ def this_host(*, set_thp: bool) -> Host:
         )
         for path in HUGETLB.glob("hugepages-*kB")
     }
+    with thp_settings():  # as they are when nobody has changed them for a while
+        thp = read_thp()
     return Host(
-        read_thp(),
+        thp,
         set_thp,
         swap=memory.get("SwapFree", 0) > 0,
         pins=_pins_work(),
