@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapcount.live.live_source import LiveSource, open_live_source
+from mapcount.live.live_source import NAMESPACE, LiveSource, open_live_source
 from mapcount.live.snapshot import UNKNOWN, Block, Folios, Kind, Process
 
 from .child import Child
@@ -209,3 +209,18 @@ def test_a_folio_mistaken_for_shared(source: LiveSource, child: Child) -> None:
         int(column[row])
         for column in (folios.sum_mapcount, folios.large_mapcount, folios.shared, folios.anon_exclusive)
     )
+
+
+@pytest.mark.parametrize(("namespace", "whole"), [("pid:[4026531836]", True), ("pid:[4026532000]", False)])
+def test_a_pid_namespace_is_not_everything(tmp_path: Path, namespace: str, whole: bool) -> None:
+    """Only who is in the first PID namespace can see every process; others are told what they miss."""
+    own = tmp_path / "self"
+    (own / "ns").mkdir(parents=True)
+    (own / "ns" / "pid").symlink_to(namespace)
+    for name in ("pagemap", "smaps"):
+        (own / name).symlink_to(PROC / "self" / name)
+    for name in ("meminfo", "mounts"):
+        (tmp_path / name).symlink_to(PROC / name)
+    with open_live_source(tmp_path, struct_folio=False) as source:
+        assert whole == source.everything
+        assert whole != (NAMESPACE in source.machine.limits)

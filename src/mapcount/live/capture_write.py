@@ -98,9 +98,10 @@ def write_capture(
                 unreadable.append(reason)
         if unreadable and not writer.tables["processes"].rows:
             raise CannotHere(f"none of the processes could be read; the first: {unreadable[0]}")
-        everything = selection == Selection()
-        writer.close(every_cgroup=everything)
+        asked = selection == Selection()
+        writer.close(every_cgroup=asked)
         progress(len(selected.pids), len(selected.pids))
+        everything = asked and getattr(source, "everything", True)
         size = write_meta(folder, writer.meta(unreadable, everything=everything))
     return Written(
         target,

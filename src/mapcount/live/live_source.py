@@ -47,6 +47,10 @@ NO_LEVELS = (
 )
 HIDDEN = "other users' processes may be hidden: run as root, or mount /proc without hidepid"
 
+INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""The PID namespace that a kernel boots with: its inode number is part of the kernel's interface."""
+NAMESPACE = "this is a PID namespace: processes outside of it are not seen"
+
 BLOCK = 1 << 16
 """Pages of a block: what is read together. Bounds the memory that a process of any size takes."""
 
@@ -67,6 +71,11 @@ class LiveSource:
         self._smaps = SmapsParser(machine.page_size)
         self._spaces: dict[int, tuple[int, ...]] | None = None
         self._open: tuple[Process, AddressSpace] | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Can it see every process of the machine? Not from within a PID namespace."""
+        return NAMESPACE not in self.machine.limits
 
     def close(self) -> None:
         """Let go of the process that was looked at last."""
@@ -180,6 +189,8 @@ def open_live_source(proc: Path = PROC, sys: Path = SYS, struct_folio: bool = Tr
             limits.append(NO_LEVELS)
         if os.geteuid() and hidepid(proc):
             limits.append(HIDDEN)
+        if not _initial_pid_namespace(proc):
+            limits.append(NAMESPACE)
         machine = Machine(
             release=kernel.release(),
             flavour=folios.flavour if folios else _flavour(),
@@ -222,6 +233,14 @@ def _folios(opened: ExitStack, limits: list[str]) -> FolioReader | None:
     except CannotHere as error:
         limits.append(f"the kernel's own struct folio is not readable: {error}")
         return None
+
+
+def _initial_pid_namespace(proc: Path) -> bool:
+    """Are we where every process has a number? A kernel that has no such link has no other namespaces."""
+    try:
+        return os.readlink(proc / "self" / "ns" / "pid") == INITIAL_PID_NAMESPACE
+    except FileNotFoundError:
+        return True
 
 
 def _levels(proc: Path) -> bool:
