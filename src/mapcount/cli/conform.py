@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import sys
@@ -72,12 +73,11 @@ def conform(
     from mapcount.live.ending import signals_raise
     from mapcount.live.snapshot import CannotHere
     from mapcount.report.conform_data import DEVIATES, SKIPPED
-    from mapcount.report.whole_file import write_whole
     from mapcount.scenario.syntax import ScenarioError, visible
 
     if not scenarios and number is None:
         raise click.UsageError("name scenarios, or ask for random ones: --random 100")
-    _refuse_to_overwrite(Path(target), record, force=force)
+    _check_places(Path(target), Path(record) if record else None, force=force)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     try:
         with signals_raise():
@@ -85,9 +85,6 @@ def conform(
                 data, recording = _in_guest(Path(bzimage), scenarios, number or 0, seed, record=bool(record))
             else:
                 data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
-        if record:
-            write_whole(Path(record), recording.encode(), force=force)
-        _save(data, Path(target), force=force)
     except (ScenarioError, NoKernel) as error:
         end(str(error), USAGE)
     except (CannotHere, AgentLost, OSError) as error:
@@ -97,19 +94,27 @@ def conform(
         end("interrupted", INTERRUPTED)
     if number:
         data["seed"] = seed
+    unwritten = _write(data, Path(target), record, recording, force=force)
     _print(data, as_json=as_json)
+    if unwritten:
+        end(f"mapcount conform: {visible(unwritten)}", CANNOT)
     if data["summary"][DEVIATES] or (bzimage is not None and data["guest"]["complaints"]):
         sys.exit(FINDING)
     if data["summary"][SKIPPED] == len(data["results"]):
         sys.exit(CANNOT)
 
 
-def _refuse_to_overwrite(target: Path, record: str | None, *, force: bool) -> None:
-    """Before hours of work, not after: what is there may not be overwritten."""
-    taken = [path for path in ([Path(record)] if record else []) if path.exists()]
-    taken += [target] if target.exists() and (not target.is_dir() or any(target.iterdir())) else []
-    if taken and not force:
-        raise click.UsageError(f"{taken[0]} exists; name another place, or --force")
+def _check_places(target: Path, record: Path | None, *, force: bool) -> None:
+    """Before hours of work, not after: files can be made there, and replace nothing."""
+    for path in (target, record) if record else (target,):
+        if not path.parent.is_dir():
+            raise click.UsageError(f"{path.parent} is no directory")
+    if target.exists() and not target.is_dir():
+        raise click.UsageError(f"{target} is no directory")
+    if record and record.is_dir():
+        raise click.UsageError(f"{record} is a directory; --record takes a file")
+    if record and record.exists() and not force:
+        raise click.UsageError(f"{record} exists; name another place, or --force")
 
 
 def _here(paths: Sequence[str], number: int, seed: int, *, set_thp: bool) -> tuple[dict[str, Any], str]:
@@ -157,6 +162,25 @@ def _in_guest(
     return conform_in_guest(bzimage, [*paths, *drawn], record=record, timeout=timeout)
 
 
+def _write(
+    data: dict[str, Any], target: Path, record: str | None, recording: str, *, force: bool
+) -> str | None:
+    """The recording and the deviations; what could not be written and why, as the report is printed yet."""
+    from mapcount.report.whole_file import write_whole
+
+    failures = []
+    try:
+        if record:
+            write_whole(Path(record), recording.encode(), force=force)
+    except OSError as error:
+        failures.append(f"{error.filename}: {error.strerror}")
+    try:
+        _save(data, target, force=force)
+    except OSError as error:
+        failures.append(f"{error.filename}: {error.strerror}")
+    return "; ".join(failures) or None
+
+
 def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
     """Each deviation's shortest scenario and its recording."""
     from mapcount.report.whole_file import write_whole
@@ -164,12 +188,19 @@ def _save(data: dict[str, Any], target: Path, *, force: bool) -> None:
     for result in data["results"]:
         shortest = result["shortest"]
         if shortest:
-            target.mkdir(parents=True, exist_ok=True)
+            target.mkdir(exist_ok=True)
             lines = "".join(f"{json.dumps(answer)}\n" for answer in shortest["recording"])
-            files = {".scn": shortest["text"], ".jsonl": lines}
-            for suffix, content in files.items():
-                write_whole(target / (result["scenario"] + suffix), content.encode(), force=force)
-            result["saved"] = [str(target / (result["scenario"] + suffix)) for suffix in files]
+            name = result["scenario"] if force else _free_name(target, result["scenario"])
+            saved = {target / f"{name}.scn": shortest["text"], target / f"{name}.jsonl": lines}
+            for path, content in saved.items():
+                write_whole(path, content.encode(), force=force)
+            result["saved"] = [str(path) for path in saved]
+
+
+def _free_name(target: Path, name: str) -> str:
+    """The name, or with the first number from 2 on that no earlier deviation has: `name.2`."""
+    names = itertools.chain([name], (f"{name}.{number}" for number in itertools.count(2)))
+    return next(n for n in names if not any((target / f"{n}{end}").exists() for end in (".scn", ".jsonl")))
 
 
 def _print(data: dict[str, Any], *, as_json: bool) -> None:
