@@ -59,7 +59,7 @@ def test_totals_are_sums() -> None:
 
 
 def test_machines_are_told_apart() -> None:
-    """Several machines add up; their processes carry the machine's name, in full where it is needed."""
+    """Several machines add up; their processes carry the machine's name, numbered where it is needed."""
     one, two = audited(release="/x/one.capture"), audited(release="/x/two.capture")
     overview = Overview([one, two])
     assert ["one", "two"] == overview.names
@@ -69,7 +69,7 @@ def test_machines_are_told_apart() -> None:
     assert [replace(row, **{n: 2 * getattr(row, n) for n in COUNTS}) for row in one.folios] == list(
         overview.folios
     )
-    assert ["/x/one.capture", "/y/one.capture"] == Overview([one, audited(release="/y/one.capture")]).names
+    assert ["one", "one (2)"] == Overview([one, audited(release="/y/one.capture")]).names
     assert [""] == Overview([one]).names
 
 

@@ -108,7 +108,7 @@ def test_a_table_is_written(capture: Path, tmp_path: Path, name: str, table: str
     path = tmp_path / name
     result = run("--from", capture, "-o", path, "--table", table)
     assert 0 == result.exit_code
-    assert f"wrote {path}: {rows} row" in result.stderr
+    assert f"wrote {path}: {rows} row{'s' * (rows != 1)}\n" in result.stderr
     read = pl.read_csv(path) if name.endswith("csv") else pl.read_parquet(path)
     assert rows == len(read)
     again = run("--from", capture, "-o", path, "--table", table)
@@ -130,6 +130,12 @@ def test_a_table_is_written(capture: Path, tmp_path: Path, name: str, table: str
         (["--from", "{capture}", "--sort", "size"], "size"),
         (["--from", "{capture}", "--limit", "-1"], "-1"),
         (["--pid", "x"], "x"),
+        (["--pid", "0"], "0"),
+        (["--all", "--watch", "inf"], "inf"),
+        (["--all", "--watch", "nan"], "number of seconds"),
+        (["--all", "--watch", "1e300"], "1e+300"),
+        (["--from", "{capture}", "--force"], "say -o FILE"),
+        (["--from", "{capture}", "--table", "folios"], "say -o FILE"),
     ],
 )
 def test_wrong_usage(capture: Path, options: list[str], message: str) -> None:

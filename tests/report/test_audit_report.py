@@ -69,7 +69,7 @@ def test_processes_and_folios() -> None:
 def test_what_mistakes_lead_to() -> None:
     """Each part of the kernel that asks has a line, if a mistake matters to it."""
     text = drawn()
-    assert "192K copied by the next write" in line(text, "copy-on-write")
+    assert "192K copied if every page is written" in line(text, "copy-on-write")
     assert "3 folios skipped when a part" in line(text, "MADV_COLD")
     assert "3 folios not moved" in line(text, "mbind")
     assert "khugepaged" not in text
@@ -193,3 +193,12 @@ def test_tables_for_files(name: str, rows: int) -> None:
         assert len(table.names) == len(row)
         for column, cell in zip(table.names, row, strict=True):
             assert cell is None or isinstance(cell, str if column in table.texts else int)
+
+
+def test_captures_of_one_name() -> None:
+    """Two captures of the same name are counted apart, and told apart in narrow tables too."""
+    same = audited(release="/x/a-long-name.capture")
+    text = drawn(same, same, width=80)
+    assert line(text, "...-name ").startswith("...-name 3 624K")
+    assert line(text, "...e (2) ").startswith("...e (2) 3 624K")
+    assert line(text, "...e (2):10").startswith("...e (2):10 big")

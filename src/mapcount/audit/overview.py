@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import PurePath
 
 from mapcount.audit.census import FolioSize
@@ -159,8 +160,11 @@ def _sum(memories: Sequence[Memory]) -> Memory:
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
-    """Nothing for one machine; the last part of each path, where those are different."""
+    """Nothing for one machine; else the last part of each path, and a number where that was there before."""
     if len(names) == 1:
         return [""]
-    short = [PurePath(name).name.removesuffix(".capture") for name in names]
-    return short if len(set(short)) == len(short) else list(names)
+    told_apart: list[str] = []
+    for name in (PurePath(name).name.removesuffix(".capture") for name in names):
+        numbered = (f"{name} ({i})" for i in count(2))
+        told_apart.append(next(each for each in chain([name], numbered) if each not in told_apart))
+    return told_apart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -61,13 +62,14 @@ TABLES = ("processes", "folios", "cgroups")
     help="List only processes whose Pss or Uss changes by so many KiB.",
 )
 @click.option(
-    "--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Again and again, until Ctrl-C."
+    "--watch",
+    type=click.FloatRange(min=0.1, max=86400),
+    metavar="SECONDS",
+    help="Again and again, until Ctrl-C.",
 )
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON; one line if watched.")
 @click.option("-o", "target", metavar="FILE", help="Write a table as well: FILE.csv or FILE.parquet.")
-@click.option(
-    "--table", type=click.Choice(TABLES), default="processes", show_default=True, help="What -o writes."
-)
+@click.option("--table", type=click.Choice(TABLES), help="What -o writes: processes, unless said.")
 @click.option("--force", is_flag=True, help="Let -o replace a file.")
 def audit(
     pids: tuple[int, ...],
@@ -81,7 +83,7 @@ def audit(
     watch: float | None,
     as_json: bool,
     target: str | None,
-    table: str,
+    table: str | None,
     force: bool,
 ) -> None:
     """Ask a machine what changes on kernels without per-page mapcounts.
@@ -101,11 +103,14 @@ def audit(
 
     if captures and watch:
         raise click.UsageError("a capture does not change: leave --watch or --from out")
+    if watch is not None and math.isnan(watch):
+        raise click.UsageError("--watch takes a number of seconds")
+    if not target and (table or force):
+        raise click.UsageError("--table and --force are about a file: say -o FILE, or leave them out")
     chosen = pids or cgroups or comms or everything or not captures
     selection = selection_of(pids, cgroups, comms, everything=everything) if chosen else Selection()
-    output = Output(
-        sort, limit, min_change, as_json, bool(watch), Path(target) if target else None, table, force
-    )
+    path = Path(target) if target else None
+    output = Output(sort, limit, min_change, as_json, bool(watch), path, table or "processes", force)
     try:
         output.check()
         with signals_raise(), ExitStack() as opened:
@@ -207,7 +212,8 @@ class Output:
         if self.target:
             from mapcount.report.audit_files import TABLES as WRITERS
             from mapcount.report.table_file import write_table
+            from mapcount.report.words import plural
 
             table = WRITERS[self.table](overview, rows)
             write_table(self.target, table, force=self.force)
-            click.echo(f"wrote {self.target}: {len(table.rows)} rows", err=True)
+            click.echo(f"wrote {self.target}: {plural(len(table.rows), 'row')}", err=True)

@@ -14,7 +14,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 OPTIONS = (
     click.option(
-        "--pid", "pids", type=int, multiple=True, metavar="P", help="This process. May be repeated."
+        "--pid",
+        "pids",
+        type=click.IntRange(min=1),
+        multiple=True,
+        metavar="P",
+        help="This process. May be repeated.",
     ),
     click.option(
         "--cgroup",

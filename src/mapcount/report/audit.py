@@ -155,7 +155,7 @@ def _mistakes(overview: Overview) -> Iterator[RenderableType]:
         copied = sum(row.copied_kib for row in overview.rows)
         least, most_words = about(copied), about(most)
         bounds = least if least == most_words else f"at least {least}, at most {most_words}"
-        lines["copy-on-write"] = f"{bounds} copied by the next write, instead of reused"
+        lines["copy-on-write"] = f"{bounds} copied if every page is written, instead of reused"
     if mistakes.collapses:
         limits = sorted({audit.machine.max_ptes_shared for audit in overview.audits})
         lines["khugepaged"] = (

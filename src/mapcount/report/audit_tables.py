@@ -38,16 +38,14 @@ def machine_table(overview: Overview, most: int, *, wide: bool) -> Table:
         rows = [row for row in overview.rows if row.machine == name]
         anon = audit.meminfo.get("AnonPages")
         table.add_row(
-            _clipped(visible(name), MOST_MACHINE[wide]),
+            _tail(visible(name), MOST_MACHINE[wide]),
             *[_clipped(visible(audit.machine.release), MOST_NAME)] * wide,
             count(len(rows)),
             about(sum(row.process.now.pss_kib for row in rows)),
             signed_about(sum(row.pss_change for row in rows)),
             about(sum(row.process.now.uss_kib for row in rows)),
             signed_about(sum(row.uss_change for row in rows)),
-            "at least " * (not audit.complete) + signed_about(anon.under[then] - anon.now_kib)
-            if anon
-            else "?",
+            _seen(anon, then, complete=audit.complete) if anon else "?",
             about(sum(row.mistaken_kib for row in rows)),
         )
     return table
@@ -59,7 +57,7 @@ def process_table(overview: Overview, rows: Sequence[Row], *, wide: bool) -> Tab
     table = columns("pid", "name", "Rss", "Pss", *then, "change", "Uss", *then, "change", "mistaken", left=2)
     for row in rows:
         process, now = row.process, row.process.now
-        machine = f"{_clipped(visible(row.machine), MOST_MACHINE[wide])}:" if row.machine else ""
+        machine = f"{_tail(visible(row.machine), MOST_MACHINE[wide])}:" if row.machine else ""
         moving = "~" * process.estimated
         at_best = moving or "~" * (process.guessed_kib > 0)
         pss_then, uss_then = (row.then.pss_kib, row.then.uss_kib) if row.then else (None, None)
@@ -119,7 +117,7 @@ def cgroup_table(overview: Overview, groups: Sequence[tuple[str, AuditedCgroup]]
     for machine, group in groups:
         path = visible(f"{machine}:{group.path}" if machine else group.path)
         table.add_row(
-            path if len(path) <= most else f"...{path[3 - most :]}",
+            _tail(path, most),
             *_statistic(group.anon, then),
             *_statistic(group.file_mapped, then),
             *[_known(group.shmem_kib)] * wide,
@@ -137,6 +135,19 @@ def _statistic(statistic: Statistic | None, then: str) -> tuple[str, str]:
 
 def _known(kib: int | None) -> str:
     return "?" if kib is None else about(kib)
+
+
+def _seen(statistic: Statistic, then: str, *, complete: bool) -> str:
+    """By how much it differs; a lower bound unless everything was seen."""
+    change = statistic.under[then] - statistic.now_kib
+    if complete:
+        return signed_about(change)
+    return f"at least {signed_about(change)}" if change else "none seen"
+
+
+def _tail(text: str, most: int) -> str:
+    """The end of a text that is too long: it tells paths, and numbered names, apart."""
+    return text if len(text) <= most else f"...{text[3 - most :]}"
 
 
 def _clipped(text: str, most: int) -> str:
