@@ -50,10 +50,12 @@ def test_a_report_outlives_a_failed_write(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_deviations_of_earlier_runs_stay(tmp_path: Path) -> None:
     """A second deviation of the same name gets a number; --force replaces the first."""
-    data = {"results": [{"scenario": "a", "shortest": {"text": "P mmap h 64K\n", "recording": []}}]}
+    data: dict[str, Any] = {
+        "results": [{"scenario": "a", "shortest": {"text": "P mmap h 64K\n", "recording": []}}]
+    }
     saved = []
     for force in (False, False, True):
         command._save(data, tmp_path, force=force)
-        saved.append(Path(data["results"][0]["saved"][0]).name)  # type: ignore[arg-type]
+        saved.append(Path(data["results"][0]["saved"][0]).name)
 
     assert saved == ["a.scn", "a.2.scn", "a.scn"]

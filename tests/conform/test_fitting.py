@@ -37,8 +37,11 @@ def reason(text: str, host: Host = HOST) -> str | None:
         ("P mmap h 64K memfd=f thp=2M", "it needs shmem folios of 2M"),
         ("P mmap h 64K\nP pin h", "io_uring"),
         ("P mmap h 64K\nP write h\nP madvise h pageout", "needs swap"),
-        ("P mmap h 4M hugetlb\nP write h", "it needs 2 hugetlb pages of 2M; 1 are free"),
-        ("P mmap h 16G small\nP write h", "it needs 16G of memory, 4G are available"),
+        ("P mmap h 4M hugetlb\nP write h", "it needs 2 hugetlb pages of 2M; 1 is free"),
+        (
+            "P mmap h 16G small\nP write h",
+            "it maps 16G; the kernel may refuse more than the 4G of memory available",
+        ),
     ],
 )
 def test_what_some_machines_lack(story: str, says: str) -> None:
@@ -54,7 +57,10 @@ def test_what_some_machines_lack(story: str, says: str) -> None:
     [
         ("P mmap h 64K file=lib", "file system's choice"),
         ("P mmap h 4M thp=4M", "this kernel has no anon folios of 4M"),
-        ("P mmap h 64K\nP write h\nkernel migrate P.h", "no process can make the kernel migrate"),
+        (
+            "P mmap h 64K\nP write h\nkernel migrate P.h",
+            "no process can ask the kernel for this step: kernel migrate",
+        ),
         ("# bits: 32\nP mmap h 64K", "about a 32-bit machine"),
     ],
 )

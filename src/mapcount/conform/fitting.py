@@ -21,6 +21,10 @@ HUGETLB = Path("/sys/kernel/mm/hugepages")
 SHARE = 4
 """A scenario may take one part in so many of the memory that is available."""
 
+PAGES_PER_G = (1 << 30) // PAGE_SIZE
+MOST_MAPPED = 128 * PAGES_PER_G
+"""Pages that a scenario may map: the kernel refuses mappings that it could never fill (overcommit)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -96,6 +100,12 @@ def why_not(scenario: Scenario, flavour: Flavour, host: Host) -> str | None:
             lacking = _lacking(action, host)
             if lacking:
                 return lacking
+    mapped = _mapped(scenario)
+    if mapped > min(host.available, MOST_MAPPED):
+        return (
+            f"it maps {mapped / PAGES_PER_G:,.0f}G; the kernel may refuse more than the "
+            f"{host.available / PAGES_PER_G:,.0f}G of memory available, or {MOST_MAPPED // PAGES_PER_G}G"
+        )
     peak, huge = _needed(scenario, flavour)
     if peak > host.available // SHARE:
         return f"it needs {show_size(peak)} of memory, {show_size(host.available)} are available"
@@ -103,15 +113,22 @@ def why_not(scenario: Scenario, flavour: Flavour, host: Host) -> str | None:
         if pages > host.huge_free.get(kib, 0):
             free = host.huge_free.get(kib, 0)
             return (
-                f"it needs {pages} hugetlb pages of {show_size(kib >> 2)}; {free} are free "
+                f"it needs {pages} hugetlb page{'s' * (pages != 1)} of {show_size(kib >> 2)}; "
+                f"{free} {'is' if free == 1 else 'are'} free "
                 f"(nr_hugepages in {HUGETLB}/hugepages-{kib}kB says how many there are)"
             )
     return None
 
 
+def _mapped(scenario: Scenario) -> int:
+    """Pages of all mappings together, in use or not."""
+    actions = (action for step in scenario.steps for action in step.actions)
+    return sum(action.size or 0 for action in actions if action.verb == "mmap")
+
+
 def _lacking(action: Action, host: Host) -> str | None:
     if action.actor == KERNEL and action.verb != "expect":
-        return f"no process can make the kernel {action.verb}"
+        return f"no process can ask the kernel for this step: kernel {action.verb}"
     if action.verb == "pin" and not host.pins:
         return "pins are taken with io_uring, which does not work here (kernel.io_uring_disabled?)"
     if action.verb == "madvise" and action.word == "pageout" and not host.swap:

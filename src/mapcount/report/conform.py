@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from mapcount.report.conform_data import AGREES, DEVIATES, SKIPPED
+from mapcount.report.words import plural
 from mapcount.scenario.syntax import visible
 
 MOST = 12
@@ -54,7 +55,8 @@ def _one(result: Mapping[str, Any]) -> tuple[str, str]:
         return f"{name}skipped: {visible(result['reason'])}", "dim"
     words = f"{result['steps']:>3} steps {result['fields']:>6,} fields"
     if result["known"]:
-        words += f", {len(result['known'])} differ as documented ({_ids(result['known'])})"
+        count = len(result["known"])
+        words += f", {count} differ{'s' * (count == 1)} as documented ({_ids(result['known'])})"
     if result["fleeting"]:
         fields = ", ".join(dict.fromkeys(visible(d["field"]) for d in result["fleeting"]))
         words += f", not reproducible: {fields}"
@@ -92,14 +94,19 @@ def _clipped(value: object) -> str:
 def _summary(summary: Mapping[str, int]) -> Iterator[Text]:
     acted = summary[AGREES] + summary[DEVIATES]
     text = Text(f"{acted} acted out, {summary[SKIPPED]} skipped. ")
-    text.append(f"{summary['fields']:,} fields compared in {summary['steps']:,} steps: ")
+    if not acted:
+        yield text
+        return
+    fields, steps = plural(summary["fields"], "field"), plural(summary["steps"], "step")
+    text.append(f"{fields} compared in {steps}: ")
     odd = summary["known"] + summary["deviations"] + summary["fleeting"]
-    text.append(f"{summary['fields'] - odd:,} agree" if odd or not acted else "all agree", "green")
+    text.append(f"{summary['fields'] - odd:,} agree" if odd else "all agree", "green")
     for name, words, style in (
         ("known", "differ as documented (docs/kernel-deviations.md)", "yellow"),
         ("fleeting", "not reproducible", "yellow"),
         ("deviations", "DEVIATE", "bold red"),
     ):
         if summary[name]:
-            text.append(f", {summary[name]:,} {words}", style)
+            verb = words.replace("differ ", "differs ") if summary[name] == 1 else words
+            text.append(f", {summary[name]:,} {verb}", style)
     yield text
