@@ -99,7 +99,7 @@ def test_a_skipped_story_is_not_acted_out() -> None:
     kernel = PretendKernel()
     result = examine(kernel, parse("P mmap heap 64K\nP write heap\nkernel swapout P.heap\n"))
 
-    assert "no process can make the kernel swapout" == result.found.skipped
+    assert "no process can ask the kernel for this step: kernel swapout" == result.found.skipped
     assert ([], None) == (kernel.played, result.shortest)
 
 

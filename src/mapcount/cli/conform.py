@@ -211,4 +211,4 @@ def _print(data: dict[str, Any], *, as_json: bool) -> None:
 
     out = console()
     for part in draw_conform(data):
-        out.print(part)
+        out.print(part, soft_wrap=True)  # lines are to be searched for, not wrapped

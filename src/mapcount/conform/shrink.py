@@ -75,6 +75,9 @@ def _simpler_action(action: Action) -> Iterator[Action]:
         for size in (16, action.size // 2):
             if size < action.size:
                 yield replace(action, size=size)
+    for option in ("thp", "prot"):
+        if option in action.options:
+            yield replace(action, options={k: v for k, v in action.options.items() if k != option})
     sizes = action.options.get("thp", ())
     if isinstance(sizes, tuple) and len(sizes) > 1:
         for folio in sizes:
