@@ -41,6 +41,23 @@ def test_a_kernel_as_simulated_does_not_deviate(tmp_path: Path, path: Path, flav
     assert comparison.fields > 5 * len(comparison.steps)
 
 
+KEPT = {
+    (path.stem, name): recording
+    for path in sorted((ROOT / "recordings" / "conform").glob("*.jsonl"))
+    for recording in [load_recording(str(path))]
+    for name in recording.answers
+}
+
+
+@pytest.mark.parametrize(("kernel", "name"), KEPT)
+def test_simulator_agrees_in_every_field(kernel: str, name: str) -> None:
+    """Whatever a real kernel answered in a story of the library, the simulated one answers."""
+    comparison = compare(load(ROOT / "scenarios" / f"{name}.scn"), KEPT[kernel, name])
+
+    assert [] == [(s.step.line, d.field, d.real, d.simulated) for s, d in comparison.unknown]
+    assert comparison.fields > 20 * len(comparison.steps)
+
+
 STORY = parse(
     "P mmap heap 64K thp=64K\nP write heap\nP expect heap rss=64K\nP fork A\nA munmap heap[1p:]\n",
     "story.scn",
