@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mapcount.conform.frames import KPF_COMPOUND, Frames, words_at
 from mapcount.live.as_tracking import folio_in
 from mapcount.live.smaps import parse_smaps
 from mapcount.live.struct_folio import FolioReader
@@ -37,9 +37,8 @@ from mapcount.scenario.regions import (
 from mapcount.tracking.flavour import PAGE_SIZE
 
 PM_PRESENT, PM_SWAP, PM_FILE, PM_EXCLUSIVE, PM_FRAME = 1 << 63, 1 << 62, 1 << 61, 1 << 56, (1 << 55) - 1
-KPF_COMPOUND, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE = 1 << 15 | 1 << 16, 1 << 16, 1 << 24
-BLOCK = 512
-"""Frames read at once; a large folio is in one block, or begins where one begins."""
+KPF_ZERO_PAGE = 1 << 24
+DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
 NUMA = Path("/proc/self/numa_maps").exists()
 """Was this kernel built with numa_maps?"""
 
@@ -61,48 +60,6 @@ class _Seen:
     stretches: list[Stretch] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     mapcounts: list[int] = field(default_factory=list)
-
-
-class Frames:
-    """/proc/kpageflags and /proc/kpagecount, read once, large folios in blocks, else one by one."""
-
-    def __init__(self, flags_fd: int, counts_fd: int) -> None:
-        self._flags_fd, self._counts_fd = flags_fd, counts_fd
-        self._flags: dict[int, int] = {}
-        self._counts: dict[int, int] = {}
-        self._heads: dict[int, int] = {}
-
-    @staticmethod
-    def _word(fd: int, words: dict[int, int], frame: int, *, block: bool) -> int:
-        if frame not in words:
-            start, n = (frame // BLOCK * BLOCK, BLOCK) if block else (frame, 1)
-            words |= zip(range(start, start + n), _words(fd, n, start * 8), strict=True)
-        return words[frame]
-
-    def flags(self, frame: int, *, block: bool = False) -> int:
-        """The frame's flags."""
-        return self._word(self._flags_fd, self._flags, frame, block=block)
-
-    def mapcount(self, frame: int) -> int:
-        """How often /proc says that the frame is mapped."""
-        large = bool(self.flags(frame) & KPF_COMPOUND)
-        return self._word(self._counts_fd, self._counts, frame, block=large)
-
-    def head(self, frame: int) -> int:
-        """The first frame of the folio that the frame is of."""
-        head = frame
-        while head % BLOCK and self.flags(head, block=True) & KPF_COMPOUND_TAIL:
-            head = self._heads.get(head - 1, head - 1)
-        self._heads[frame] = head
-        return head
-
-    def order(self, head: int) -> int:
-        """The order of the folio that begins at frame `head`."""
-        end = head + 1
-        if self.flags(head) & KPF_COMPOUND:
-            while end % BLOCK and self.flags(end, block=True) & KPF_COMPOUND_TAIL:
-                end += 1
-        return (end - head).bit_length() - 1
 
 
 class Observer:
@@ -203,7 +160,7 @@ class Observer:
     def _pages(pid: int, place: Place, frames: Frames) -> _Seen:
         fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            seen = _Seen(_words(fd, place.n, place.start * 8))
+            seen = _Seen(words_at(fd, place.n, place.start * 8))
         finally:
             os.close(fd)
         for at, entry in enumerate(seen.entries):
@@ -253,13 +210,10 @@ def _mapmax(pid: int) -> Iterator[tuple[int, int]]:
         yield int(line.split()[0], 16) // PAGE_SIZE, int(found[1]) if found else int(bool(mapped))
 
 
-def _words(fd: int, n: int, at: int) -> Sequence[int]:
-    """`n` 64-bit words of a file from byte `at` on; zeros where the file ends before."""
-    words = array("Q", os.pread(fd, n * 8, at))
-    words.extend([0] * (n - len(words)))
-    return words
-
-
 def _damon_runs() -> bool:
     """Does DAMON watch memory here? Then accessed marks move from page tables to folios at any moment."""
-    return any(path.read_text().startswith("kdamond") for path in Path("/proc").glob("[0-9]*/comm"))
+    states = []
+    for path in (*DAMON.glob("*/state"), *Path("/proc").glob("[0-9]*/comm")):
+        with suppress(OSError):  # processes come and go
+            states.append(path.read_text().strip())
+    return any(state == "on" or state.startswith("kdamond") for state in states)
