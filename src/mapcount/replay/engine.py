@@ -1,0 +1,244 @@
+"""Replaying a trace: windows of events, brought into folio order, applied by all cores.
+
+Folios are independent of each other. Each window's events are scattered to blocks of folios, and every
+block is sorted by folio and replayed by one thread, in cache (`grouping.py`, `rules.py`). What this keeps
+in memory is the folios' state, one window, and its sorted copies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mapcount.replay.folios import HUGETLB_BIT, SHAPE_SHIFT, Folios
+from mapcount.replay.grouping import DOES, SUBTRACTS, block_bits, count_blocks, first_unsound, scatter, sort_block
+from mapcount.replay.illegal import impossible, unsound
+from mapcount.replay.pages import PageMapcounts, count_pages
+from mapcount.replay.reader import Window
+from mapcount.replay.rules import (
+    LANES_32,
+    LANES_F64,
+    ROW,
+    TOTAL,
+    WRONG,
+    L,
+    arbitrary,
+    fetch,
+    load,
+    rules_of,
+    step,
+    store,
+    truth,
+)
+from mapcount.replay.trace import MOST_MM, MOST_ORDER, Op, TraceError, one_entry
+from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
+from mapcount.tracking.flavour import Flavour
+
+NO_ROW = (1 << 32) - 1
+Tally = NDArray[np.int64]
+"""[order, events or time, verdict]; see `verdicts.py`."""
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def replay_folios(
+    events: Any, starts: Any, state: Any, f: int, folios: int, rules: Any, every: bool, guesses: bool,
+    first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
+) -> None:  # fmt: skip
+    """Apply the sorted events of folios [f, f + folios); the first illegal one goes to `bad`.
+
+    After an illegal event its folio's state means nothing. The others go on, so that the first is found.
+    """
+    orders = np.zeros(L, np.int64)
+    for g in range(0, folios, L):
+        n = min(L, folios - g)
+        most = 0
+        for k in range(n):
+            most = max(most, np.int64(starts[g + k + 1]) - np.int64(starts[g + k]))
+        if most == 0:
+            continue
+        load(state, f + g, n, rules, lanes, wide)
+        for t in range(most):
+            fetch(events, starts, g, n, t, lanes)
+            wrong = step(lanes, rules.most_in_slot)
+            if rules.any_level:
+                wrong = arbitrary(lanes)
+            if wrong | truth(lanes, wide):
+                note(lanes, f + g, n, bad)
+            if every:
+                judge(lanes, wide, counted, first, guesses)
+        store(state, f + g, n, rules, lanes, wide)
+        if every:
+            for k in range(n):
+                orders[k] = (state[2][f + g + k] >> np.uint32(SHAPE_SHIFT)) & np.uint32((1 << HUGETLB_BIT) - 1)
+            gather(orders, n, counted, tally)
+            counted[:] = 0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def note(lanes: Any, f: int, n: int, bad: Any) -> None:
+    """Keep the first illegal event: (row, reasons, mappings after it, folio)."""
+    for k in range(n):
+        row = np.int64(lanes[ROW + k])
+        if lanes[WRONG + k] and row < bad[0]:
+            bad[0], bad[1], bad[2], bad[3] = row, lanes[WRONG + k], lanes[TOTAL + k], f + k
+
+
+class _Desk:
+    """What one thread works with."""
+
+    def __init__(self, block: int) -> None:
+        self.starts = np.zeros(block + 1, np.uint32)
+        self.at = np.zeros(block, np.uint32)
+        self.sorted = np.zeros((0, 4), np.uint32)
+        self.lanes = np.zeros(LANES_32, np.int32)
+        self.wide = np.zeros(LANES_F64, np.float64)
+        self.counted = np.zeros(LANES_64, np.int64)
+        self.tally: Tally = np.zeros((MOST_ORDER + 1, 2, KINDS), np.int64)
+        self.bad = np.array([NO_ROW, 0, 0, 0], np.int64)
+
+    def room(self, events: int) -> NDArray[np.uint32]:
+        """Space for so many sorted events."""
+        if len(self.sorted) < events:
+            self.sorted = np.empty((events + events // 4, 4), np.uint32)
+        return self.sorted
+
+
+class Engine:
+    """Replays windows of events on folios, by the rules of one flavour.
+
+    `every`: judge the kernel's answer after every event (`tally`). To be closed, or used by `with`.
+    """
+
+    def __init__(
+        self, folios: Folios, flavour: Flavour, *, every: bool = False, threads: int | None = None
+    ) -> None:
+        self.folios = folios
+        self.flavour = flavour
+        self.every = every
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self.pages = PageMapcounts(folios) if flavour.page_mapcounts else None
+        self.events = 0
+        """How many events were replayed."""
+        self._rules = rules_of(flavour)
+        self._bits = block_bits(len(folios))
+        self._blocks = (len(folios) >> self._bits) + 1
+        self._desks = [_Desk(1 << self._bits) for _ in range(self.threads)]
+        self._packed = np.zeros((0, 4), np.uint32)
+        self._pool = ThreadPoolExecutor(self.threads)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+    def replay(self, window: Window) -> None:
+        """Apply a window's events. Raises TraceError at the first that cannot be, with row and reason."""
+        most_mm = min(MOST_MM, self.flavour.max_mm_id)
+        columns = window.columns
+        sound = first_unsound(*columns[:5], len(self.folios), most_mm, 1 << MOST_ORDER)
+        self._apply(window, columns if sound == len(window) else tuple(c[:sound] for c in columns))
+        if sound < len(window):
+            raise unsound(window, sound, len(self.folios), most_mm)
+        self.events += len(window)
+
+    def _apply(self, window: Window, columns: tuple[NDArray[Any], ...]) -> None:
+        ends = self._scatter(columns)
+        shares = _shares(ends, self.threads)
+        list(self._pool.map(self._replay_blocks, self._desks, shares, [ends] * len(shares), [window.first] * len(shares)))
+        first = min((desk.bad for desk in self._desks), key=lambda bad: int(bad[0]))
+        if first[0] < NO_ROW:
+            raise self._impossible(window, *map(int, first))
+
+    def _scatter(self, columns: tuple[NDArray[Any], ...]) -> NDArray[np.uint32]:
+        """Pack the events by block into `_packed`; where each block's end."""
+        n, parts = len(columns[0]), self.threads
+        if len(self._packed) < n:
+            self._packed = np.empty((n, 4), np.uint32)
+        edges = [n * part // parts for part in range(parts + 1)]
+        counts = np.zeros((parts, self._blocks), np.uint32)
+        list(self._pool.map(
+            lambda part: count_blocks(columns[0], edges[part], edges[part + 1], self._bits, counts[part]),
+            range(parts),
+        ))  # fmt: skip
+        # Block by block, and inside a block part by part: time order stays.
+        ends = counts.T.cumsum(dtype=np.uint32).reshape(self._blocks, parts)
+        at = np.ascontiguousarray(ends.T) - counts
+        list(self._pool.map(
+            lambda part: scatter(*columns, edges[part], edges[part + 1], self._bits, at[part], self._packed),
+            range(parts),
+        ))  # fmt: skip
+        return np.ascontiguousarray(ends[:, -1])
+
+    def _replay_blocks(self, desk: _Desk, share: range, ends: NDArray[np.uint32], first: int) -> None:
+        """Replay a thread's share of blocks."""
+        size = 1 << self._bits
+        if not self._bits:
+            self._replay(desk, self._packed, np.concatenate([[np.uint32(0)], ends])[share.start :], share.start, len(share), first)
+            return
+        for block in share:
+            start, stop = int(ends[block - 1]) if block else 0, int(ends[block])
+            folios = min(size, len(self.folios) - block * size)
+            if start < stop:
+                events = desk.room(stop - start)
+                sort_block(self._packed, start, stop, folios, desk.starts, desk.at, events)
+                self._replay(desk, events, desk.starts, block * size, folios, first)
+
+    def _replay(
+        self, desk: _Desk, events: NDArray[np.uint32], starts: NDArray[np.uint32], f: int, folios: int, first: int
+    ) -> None:
+        folios = min(folios, len(self.folios) - f)
+        if self.pages is not None:
+            offsets, counts = self.pages.offsets, self.pages.counts
+            count_pages(events, starts, self.folios.owner0, f, folios, offsets, counts, desk.bad)
+        replay_folios(
+            events, starts, self.folios.state, f, folios, self._rules, self.every, self.pages is not None,
+            first, desk.lanes, desk.wide, desk.counted, desk.tally, desk.bad,
+        )  # fmt: skip
+
+    def _impossible(self, window: Window, row: int, why: int, after: int, f: int) -> TraceError:
+        shape = int(self.folios.shapes(f, f + 1)[0])
+        order, hugetlb = shape & ((1 << HUGETLB_BIT) - 1), bool(shape >> HUGETLB_BIT)
+        op = int(window.op[row])
+        n = 1 if one_entry(op, order, hugetlb) else int(window.nr[row])
+        before = after + n if DOES[Op(op)] & SUBTRACTS else after - n
+        return impossible(window, row, why, before, order, hugetlb, n)
+
+    def tally(self) -> Tally:
+        """Verdicts after every event so far, and the time that each lasted, to the end of the last window."""
+        tally: Tally = sum(desk.tally for desk in self._desks) + 0 * self._desks[0].tally
+        size = 1 << 16
+        for low in range(0, len(self.folios), size):
+            high = min(low + size, len(self.folios))
+            verdicts = self.folios.owner1[low:high] >> 24 & 7
+            np.add.at(tally, (self.folios.order(low, high), 1, verdicts), self.events)
+        return tally
+
+
+def _shares(ends: NDArray[np.uint32], threads: int) -> list[range]:
+    """Consecutive blocks for each thread, with about as many events each."""
+    wanted = [int(ends[-1]) * part // threads for part in range(threads + 1)]
+    edges = [0, *(int(e) for e in np.searchsorted(ends, wanted[1:-1], side="left") + 1), len(ends)]
+    return [range(low, max(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+
+
+def replay(engine: Engine, windows: Iterator[Window]) -> None:
+    """Replay windows one after the other, reading the next one while the cores are busy."""
+    with ThreadPoolExecutor(1) as reading:
+        coming = reading.submit(next, windows, None)
+        while (window := coming.result()) is not None:
+            coming = reading.submit(next, windows, None)
+            engine.replay(window)

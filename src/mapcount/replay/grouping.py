@@ -1,0 +1,111 @@
+"""Bringing a window's events into an order that caches like: by blocks of folios, then by folio.
+
+Time order within a folio is kept; between folios it does not matter. An event is packed into four words
+of 32 bits (16 bytes):
+
+    word 0   MM id in 22 bits, what the event does in 3, phase in 5; bit 31 is for `pages.py`
+    word 1   first page in 18 bits, then the folio's number inside its block in 14
+    word 2   nr
+    word 3   the row in the window
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mapcount.replay.trace import Op
+
+DOES_SHIFT = 22
+SUBTRACTS, ENTRY, IS_NEW = 1, 2, 4
+"""What an event does: it unmaps; by one entry above the PTE level; it is a new folio's first."""
+DOES = {
+    Op.NEW: IS_NEW, Op.MAP_PTES: 0, Op.UNMAP_PTES: SUBTRACTS, Op.MAP_PMD: ENTRY,
+    Op.UNMAP_PMD: SUBTRACTS | ENTRY, Op.DUP_PTES: 0, Op.DUP_PMD: ENTRY,
+}  # fmt: skip
+DOES_BY_OP = np.uint32(sum(does << 3 * op for op, does in DOES.items()))
+"""The same as one number: three bits for each op."""
+PHASE_SHIFT = 25
+FIRST_TWICE = np.uint32(1 << 31)
+"""After this event, the folio's first page is mapped more than once."""
+PAGE_BITS = 18
+MOST_BLOCK_BITS = 14
+"""2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
+BLOCKS = 1 << 10
+"""How many streams a window is scattered to, as long as blocks do not get too large."""
+
+Packed = NDArray[np.uint32]
+
+
+def block_bits(folios: int) -> int:
+    """The logarithm of how many folios a block has. 0: every folio is a block of its own."""
+    bits = max(0, (max(folios, 1) - 1).bit_length() - BLOCKS.bit_length() + 1)
+    return min(bits, MOST_BLOCK_BITS)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def first_unsound(
+    folio: Any, mm: Any, op: Any, page: Any, nr: Any, folios: int, most_mm: int, most_pages: int
+) -> int:
+    """The first row whose numbers are out of any folio's range; the number of rows if there is none."""
+    for start in range(0, len(folio), 1024):
+        stop = min(start + 1024, len(folio))
+        bad = False
+        for i in range(start, stop):
+            bad |= (folio[i] >= folios) | (mm[i] == 0) | (mm[i] > most_mm) | (op[i] == 0) | (op[i] > 7)
+            bad |= (page[i] >= most_pages) | (nr[i] == 0) | (nr[i] > most_pages)
+        if bad:
+            for i in range(start, stop):
+                if (folio[i] >= folios) | (mm[i] == 0) | (mm[i] > most_mm) | (op[i] == 0) | (op[i] > 7):
+                    return i
+                if (page[i] >= most_pages) | (nr[i] == 0) | (nr[i] > most_pages):
+                    return i
+    return len(folio)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> None:
+    """How many of the events [start, stop) each block has."""
+    counts[:] = 0
+    for i in range(np.uint64(start), np.uint64(stop)):
+        counts[np.uint64(folio[i] >> shift)] += np.uint32(1)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def scatter(
+    folio: Any, mm: Any, op: Any, page: Any, nr: Any, phase: Any,
+    start: int, stop: int, shift: int, at: Any, out: Any,
+) -> None:  # fmt: skip
+    """Pack the events [start, stop) and put each where `at` says that its block's next one belongs."""
+    inside = np.uint32((1 << shift) - 1)
+    for i in range(np.uint64(start), np.uint64(stop)):
+        block = np.uint64(folio[i] >> shift)
+        j = np.uint64(at[block])
+        at[block] += np.uint32(1)
+        does = DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7)
+        out[j, 0] = mm[i] | does << np.uint32(DOES_SHIFT) | np.uint32(phase[i]) << np.uint32(PHASE_SHIFT)
+        out[j, 1] = page[i] | (folio[i] & inside) << np.uint32(PAGE_BITS)
+        out[j, 2] = nr[i]
+        out[j, 3] = np.uint32(i)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def sort_block(events: Any, start: int, stop: int, folios: int, starts: Any, at: Any, out: Any) -> None:
+    """A block's events [start, stop) by folio, into `out`; folio f's are then [starts[f], starts[f + 1])."""
+    starts[: folios + 1] = 0
+    for i in range(np.uint64(start), np.uint64(stop)):
+        starts[np.uint64(events[i, 1] >> np.uint32(PAGE_BITS)) + np.uint64(1)] += np.uint32(1)
+    for f in range(folios):
+        starts[f + 1] += starts[f]
+    at[:folios] = starts[:folios]
+    for i in range(np.uint64(start), np.uint64(stop)):
+        f = np.uint64(events[i, 1] >> np.uint32(PAGE_BITS))
+        j = np.uint64(at[f])
+        at[f] += np.uint32(1)
+        out[j, 0] = events[i, 0]
+        out[j, 1] = events[i, 1]
+        out[j, 2] = events[i, 2]
+        out[j, 3] = events[i, 3]

@@ -1,0 +1,252 @@
+"""The rules of mapping and unmapping, for sixteen folios side by side.
+
+Events come sorted by folio (`grouping.py`). Sixteen consecutive folios form a group: their state and the
+next event of each lie in *lanes*, and one pass over the lanes (`_step`) applies all sixteen events without
+a branch, which compiles to vector instructions. A folio with no event left gets an empty one: no mapping,
+of mm 0. Rules are those of docs/mechanism.md, sections 4 and 5; nothing is shared with `tracking/`, which
+says the same one folio at a time and is what the tests hold this against.
+
+A line `x if condition else y` is a choice between two computed values here, not a branch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from mapcount.replay import grouping
+from mapcount.replay.folios import HUGETLB_BIT, ID_MASK, MOST_SUM, SHAPE_SHIFT, SHARED_SHIFT, VERDICT_SHIFT
+from mapcount.replay.grouping import DOES_SHIFT, PAGE_BITS
+from mapcount.replay.illegal import Reason
+from mapcount.replay.trace import MOST_MAPPINGS
+from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER, Flavour
+
+L: Final = 16
+"""Lanes: folios side by side."""
+
+# Columns of the 32-bit lanes, each L long: the event, the folio's shape, its state, and what was wrong.
+MM, DOES, PAGE, NR, ROW, TWICE = (k * L for k in range(6))
+NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(6, 10))
+TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(10, 19))
+DELTA, WRONG = 19 * L, 20 * L
+LANES_32: Final = 21 * L
+# Columns of the float64 lanes: the truth.
+SUM1, SUM2 = 0 * L, 1 * L
+LANES_F64: Final = 2 * L
+
+# What an event does: flags of its packed word.
+SUBTRACTS, ENTRY, IS_NEW = (np.int32(flag) for flag in (grouping.SUBTRACTS, grouping.ENTRY, grouping.IS_NEW))
+
+MOST: Final = np.int32(MOST_MAPPINGS)
+PMD_PAGES, PUD_PAGES = np.int32(1 << PMD_ORDER), np.int32(1 << PUD_ORDER)
+
+FEW, OTHERS, RANGE = (np.int32(r) for r in (Reason.FEW, Reason.OTHERS, Reason.RANGE))
+SHAPE, USED, MANY = (np.int32(r) for r in (Reason.SHAPE, Reason.USED, Reason.MANY))
+STRANGER, SLOT = np.int32(Reason.STRANGER), np.int32(Reason.SLOT)
+
+i32 = np.int32
+ZERO: Final = np.int32(0)
+ONE: Final = np.int32(1)
+
+
+class Rules(NamedTuple):
+    """What of a `Flavour` the engine needs to know."""
+
+    owner_slots: bool
+    any_level: bool
+    """Are mapped pages counted in place of entire mappings, and may PMDs map parts of a folio?"""
+    most_in_slot: int
+    """The largest count a slot can hold."""
+
+
+def rules_of(flavour: Flavour) -> Rules:
+    """The rules of a flavour."""
+    return Rules(
+        flavour.owner_slots, flavour.total_mapped_pages, min(flavour.max_slot_mapcount, 2**31 - 1)
+    )
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
+    """Put the state of folios [f, f + n) into the lanes; the others are empty."""
+    large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
+    lanes[:] = 0
+    wide[:] = 0
+    for k in range(n):
+        shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
+        order = shape & np.uint32((1 << HUGETLB_BIT) - 1)
+        hugetlb = shape >> np.uint32(HUGETLB_BIT)
+        lanes[NR_PAGES + k] = 1 << order
+        lanes[WHOLE_NR + k] = 1 << order if order == PMD_ORDER or order == PUD_ORDER or hugetlb else 0
+        lanes[BY_PTES + k] = hugetlb == 0
+        lanes[SLOTTED + k] = rules.owner_slots and order > 0 and hugetlb == 0
+        lanes[TOTAL + k] = large_mapcount[f + k]
+        lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f + k]
+        lanes[OWNER0 + k] = owner0[f + k] & np.uint32(ID_MASK)
+        lanes[OWNER1 + k] = owner1[f + k] & np.uint32(ID_MASK)
+        lanes[SHARED + k] = owner1[f + k] >> np.uint32(SHARED_SHIFT)
+        lanes[VERDICT + k] = (owner1[f + k] >> np.uint32(VERDICT_SHIFT)) & np.uint32(7)
+        lanes[COUNT0 + k] = count0[f + k]
+        lanes[COUNT1 + k] = count1[f + k]
+        wide[SUM1 + k] = sum1[f + k]
+        wide[SUM2 + k] = sum2[f + k]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def store(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
+    """Take the state of folios [f, f + n) out of the lanes again."""
+    large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
+    for k in range(n):
+        large_mapcount[f + k] = lanes[TOTAL + k]
+        entire[f + k] = lanes[PAGES + k if rules.any_level else ENTIRE + k]
+        shape = owner0[f + k] & ~np.uint32(ID_MASK)
+        owner0[f + k] = shape | np.uint32(lanes[OWNER0 + k])
+        flags = np.uint32(lanes[SHARED + k]) << np.uint32(SHARED_SHIFT)
+        flags |= np.uint32(lanes[VERDICT + k]) << np.uint32(VERDICT_SHIFT)
+        owner1[f + k] = np.uint32(lanes[OWNER1 + k]) | flags
+        count0[f + k] = lanes[COUNT0 + k]
+        count1[f + k] = lanes[COUNT1 + k]
+        sum1[f + k] = wide[SUM1 + k]
+        sum2[f + k] = wide[SUM2 + k]
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def fetch(events: Any, starts: Any, f: int, n: int, t: int, lanes: Any) -> None:
+    """Put event number `t` of each of the folios into its lane, or an empty event."""
+    for k in range(n):
+        j = np.uint64(starts[f + k] + t)
+        if j < np.uint64(starts[f + k + 1]):
+            word = events[j, 0]
+            lanes[MM + k] = word & np.uint32(ID_MASK)
+            lanes[DOES + k] = word >> np.uint32(DOES_SHIFT) & np.uint32(7)
+            lanes[TWICE + k] = word >> np.uint32(31)
+            lanes[PAGE + k] = events[j, 1] & np.uint32((1 << PAGE_BITS) - 1)
+            lanes[NR + k] = events[j, 2]
+            lanes[ROW + k] = events[j, 3]
+        else:
+            lanes[MM + k] = 0
+            lanes[DOES + k] = 0
+            lanes[PAGE + k] = 0
+            lanes[NR + k] = 0
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def step(lanes: Any, most_in_slot: int) -> int:
+    """Apply the event in each lane. Returns the reasons (`Reason`, or'ed) why some could not be: 0 is fine."""
+    wrong = ZERO
+    most_slot = i32(most_in_slot)
+    for k in range(L):
+        mm, nr, page, nr_pages = lanes[MM + k], lanes[NR + k], lanes[PAGE + k], lanes[NR_PAGES + k]
+        happens = nr != ZERO
+        new = lanes[DOES + k] & IS_NEW != ZERO
+        sub = lanes[DOES + k] & SUBTRACTS != ZERO
+        entry = (lanes[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
+        n = ONE if entry else nr
+        d = i32(-n) if sub else n
+        before = lanes[TOTAL + k]
+        total = i32(before + d)
+        entire = i32(lanes[ENTIRE + k] + (d if entry else ZERO))
+        of_the_kind = entire if entry else i32(total - entire)
+
+        count0, count1, owner0, owner1 = (
+            lanes[COUNT0 + k], lanes[COUNT1 + k], lanes[OWNER0 + k], lanes[OWNER1 + k],
+        )  # fmt: skip
+        in0, in1 = owner0 == mm, owner1 == mm
+        others = i32((ZERO if in0 else count0) + (ZERO if in1 else count1))
+
+        # Add: the slot that is mm's, else slot 0 if it is free, else slot 1 if it is free, else none.
+        fresh = happens & (not sub) & (not in0) & (not in1)
+        take0 = fresh & (owner0 == ZERO)
+        take1 = fresh & (owner0 != ZERO) & (owner1 == ZERO)
+        count0 = i32(count0 + (d if in0 | take0 else ZERO))
+        count1 = i32(count1 + (d if in1 | take1 else ZERO))
+        # A slot whose count reaches 0, or no longer fits, is free.
+        over = (count0 > most_slot) | (count1 > most_slot)
+        keep0, keep1 = (count0 > ZERO) & (count0 <= most_slot), (count1 > ZERO) & (count1 <= most_slot)
+        count0, count1 = count0 if keep0 else ZERO, count1 if keep1 else ZERO
+        owner0, owner1 = mm if take0 else owner0, mm if take1 else owner1
+        # The flag: set when mm is not the only owner for certain; cleared when a slot's count is the total.
+        raised = (fresh & (not (take0 & (total == n)))) | over
+        still = (in0 & keep0) | (in1 & keep1)
+        cleared = sub & ((count0 == total) | (count1 == total)) & (not still)
+        shared = ZERO if cleared else (ONE if raised else lanes[SHARED + k])
+
+        slotted = lanes[SLOTTED + k] != ZERO
+        lanes[OWNER0 + k] = owner0 if slotted & keep0 else ZERO
+        lanes[OWNER1 + k] = owner1 if slotted & keep1 else ZERO
+        lanes[COUNT0 + k] = count0 if slotted else ZERO
+        lanes[COUNT1 + k] = count1 if slotted else ZERO
+        lanes[SHARED + k] = shared if slotted else ZERO
+        lanes[TOTAL + k] = total
+        lanes[ENTIRE + k] = entire
+        lanes[DELTA + k] = d
+
+        # Entries above the PTE level map all of a folio that they can map, and PTEs no hugetlb folio.
+        whole = (nr == nr_pages) & (page == ZERO)
+        fits = (whole & (nr == lanes[WHOLE_NR + k])) if entry else (whole | (not new)) & (lanes[BY_PTES + k] != ZERO)
+        why = ZERO if of_the_kind >= ZERO else FEW
+        why |= ZERO if total >= others else OTHERS
+        why |= ZERO if i32(page + nr) <= nr_pages else RANGE
+        why |= ZERO if fits else SHAPE
+        why |= USED if new & (before != ZERO) else ZERO
+        why |= ZERO if total <= MOST else MANY
+        why |= SLOT if slotted & (n > most_slot) else ZERO
+        why = why if happens else ZERO
+        lanes[WRONG + k] = why
+        wrong |= why
+    return wrong
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def truth(lanes: Any, wide: Any) -> int:
+    """Bring the truth up to date: `DELTA` mappings of `MM` more. Returns reasons, as `step` does."""
+    wrong = ZERO
+    for k in range(L):
+        mm, n = np.float64(lanes[MM + k]), np.float64(lanes[DELTA + k])
+        sum1 = wide[SUM1 + k] + n * mm
+        sum2 = wide[SUM2 + k] + n * mm * mm
+        wide[SUM1 + k] = sum1
+        wide[SUM2 + k] = sum2
+        none = lanes[TOTAL + k] == ZERO
+        why = lanes[WRONG + k]
+        why |= MANY if sum2 > MOST_SUM else ZERO
+        why |= STRANGER if (sum1 < 0.0) | (sum2 < 0.0) | (none & (sum1 != 0.0)) | (none & (sum2 != 0.0)) else ZERO
+        lanes[WRONG + k] = why
+        wrong |= why
+    return wrong
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def arbitrary(lanes: Any) -> int:
+    """The same events with mapped pages counted and entries of any level anywhere (mechanism, section 9).
+
+    Replaces what `step` said of the entries' shapes and kinds. Returns reasons, as `step` does.
+    """
+    wrong = ZERO
+    for k in range(L):
+        nr, page, nr_pages, total = lanes[NR + k], lanes[PAGE + k], lanes[NR_PAGES + k], lanes[TOTAL + k]
+        new = lanes[DOES + k] & IS_NEW != ZERO
+        sub = lanes[DOES + k] & SUBTRACTS != ZERO
+        entry = (lanes[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
+        counted = nr if nr_pages > ONE else ZERO
+        pages = i32(lanes[PAGES + k] + (i32(-counted) if sub else counted))
+        lanes[PAGES + k] = pages
+
+        hugetlb = lanes[BY_PTES + k] == ZERO
+        whole = (nr == nr_pages) & (page == ZERO)
+        aligned = i32(page & i32(nr - ONE)) == ZERO
+        huge = (nr == PMD_PAGES) | (nr == PUD_PAGES)
+        fits = (whole if hugetlb | new else huge & aligned) if entry else (whole | (not new)) & (not hugetlb)
+        # So many entries can map so many pages: one at least each, and at most what the widest maps.
+        widest = i32(PUD_ORDER) if nr_pages == PUD_PAGES else (i32(PMD_ORDER) if nr_pages >= PMD_PAGES else ZERO)
+        least = i32(i32(pages + i32(i32(ONE << widest) - ONE)) >> widest)
+        can_be = (total >= ZERO) & (hugetlb | (nr_pages == ONE) | ((total <= pages) & (least <= total)))
+
+        why = i32(lanes[WRONG + k] & ~i32(FEW | SHAPE))
+        why |= FEW if sub & (not can_be) else ZERO
+        why |= ZERO if fits | (nr == ZERO) else SHAPE
+        lanes[WRONG + k] = why
+        wrong |= why
+    return wrong
