@@ -13,6 +13,7 @@ COMMANDS = {
     "capture": "Write down what audit needs to know of a machine.",
     "conform": "Act scenarios out with real processes; is the kernel as simulated?",
     "bench": "Measure what fork, munmap and copy-on-write cost on this kernel.",
+    "replay": "Replay a trace of mapping events, billions if need be; or make one.",
     "layout": "Draw struct folio before and after owner tracking.",
 }
 """Every command and its line in `mapcount --help`."""

@@ -102,7 +102,7 @@ class TraceWriter:
             self._write_file(FILE_EVENTS)
         orders = np.concatenate([np.zeros(0, np.uint8), *self._orders])
         kinds = np.concatenate([np.zeros(0, np.uint8), *self._kinds])
-        names = pl.Series("kind", kinds).cast(KIND)
+        names = pl.Series("kind", KINDS, dtype=KIND).gather(kinds.astype(np.uint32))
         numbers = np.arange(self.folios, dtype=np.uint32)
         pl.DataFrame({"folio": numbers, "order": orders, "kind": names}).write_parquet(
             self._temporary / "folios.parquet"

@@ -1,0 +1,116 @@
+"""`mapcount replay`: a trace of mapping events, replayed by the rules of one kernel."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from mapcount.cli import CANNOT, FINDING, USAGE
+from mapcount.tracking.flavour import FLAVOURS
+
+
+@click.command(epilog="Example: mapcount replay --synthetic prefork --events 1000000 -o prefork.trace; "
+               "mapcount replay prefork.trace --every-event")  # fmt: skip
+@click.argument("trace", metavar="NAME.trace", required=False)
+@click.option("-o", "--output", metavar="FILE", help="Write every folio's row there, as Parquet (or the synthetic trace).")
+@click.option("--force", is_flag=True, help="Replace what is at FILE.")
+@click.option("--flavour", type=click.Choice(list(FLAVOURS)), help="The kernel; unless said, the trace's.")
+@click.option("--bits", type=click.Choice(["64", "32"]), help="Width of the machine; unless said, the trace's.")
+@click.option("--every-event", is_flag=True, help="Judge the kernel after every event: how often, and how long, is it wrong?")
+@click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
+@click.option("--synthetic", metavar="KIND", help="Write a synthetic trace instead: fork-exec-storm, prefork, zygote, snapshot, "
+              "shared-libraries or random.")  # fmt: skip
+@click.option("--events", type=click.IntRange(1), default=1_000_000, show_default=True, help="Events of the synthetic trace.")
+@click.option("--folios", type=click.IntRange(16, 1 << 28), help="Folios of the synthetic trace; unless said, as KIND has them.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the synthetic trace.")
+@click.option("--json", "as_json", is_flag=True, help="The summary for machines, as JSON.")
+def replay(
+    trace: str | None,
+    output: str | None,
+    force: bool,
+    flavour: str | None,
+    bits: str | None,
+    every_event: bool,
+    threads: int | None,
+    synthetic: str | None,
+    events: int,
+    folios: int | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Replay a trace of mapping events: who maps each folio in the end, and does the kernel know it?
+
+    Exit 1: the kernel called a folio exclusive that is shared, which its owner slots never should. Exit 2: a
+    trace is damaged, or tells of an event that cannot be; the message names the row.
+    """
+    from mapcount.replay.trace import TraceError
+
+    if (trace is None) == (synthetic is None):
+        raise click.UsageError("give a trace to replay, or --synthetic KIND and -o NAME.trace to make one")
+    try:
+        if synthetic is not None:
+            _synthesise(synthetic, output, events, folios, seed, force=force)
+            return
+        assert trace is not None
+        wrong = _replay(trace, output, flavour, bits, every=every_event, threads=threads, as_json=as_json, force=force)
+    except TraceError as error:
+        click.echo(str(error), err=True)
+        sys.exit(USAGE)
+    except MemoryError:
+        click.echo("this machine has too little memory for the folios of this trace", err=True)
+        sys.exit(CANNOT)
+    if wrong:
+        sys.exit(FINDING)
+
+
+def _synthesise(
+    kind: str, output: str | None, events: int, folios: int | None, seed: int, *, force: bool
+) -> None:
+    from mapcount.replay.synthetic import WORKLOADS, write_synthetic
+    from mapcount.replay.writer import TraceWriter
+
+    if kind not in WORKLOADS:
+        raise click.BadParameter(f"{kind!r} is none of {', '.join(WORKLOADS)}", param_hint="--synthetic")
+    if output is None:
+        raise click.UsageError("--synthetic writes a trace: say where, with -o NAME.trace")
+    with TraceWriter(output, force=force) as writer:
+        write_synthetic(writer, kind, events, seed, folios)
+    click.echo(f"wrote {output}: {writer.events:,} events of {writer.folios:,} folios")
+
+
+def _replay(
+    name: str,
+    output: str | None,
+    flavour: str | None,
+    bits: str | None,
+    *,
+    every: bool,
+    threads: int | None,
+    as_json: bool,
+    force: bool,
+) -> bool:
+    """Replay and report; is there a finding?"""
+    from mapcount.replay.reader import Trace
+    from mapcount.replay.result import check_output, write_result
+    from mapcount.replay.run import replay_trace
+    from mapcount.replay.summary import summary_of
+    from mapcount.report.replay import draw_summary, summary_as_data
+
+    if output is not None:
+        check_output(Path(output), force=force)
+    trace = Trace(name)
+    kernel = (FLAVOURS[flavour] if flavour else trace.meta.flavour).on(int(bits or trace.meta.flavour.bits))
+    shards = replay_trace(trace, kernel, every=every, threads=threads)
+    summary = summary_of(shards, every=every)
+    if output is not None:
+        write_result(shards, output, force=force)
+    if as_json:
+        click.echo(json.dumps(summary_as_data(summary), indent=1))
+    else:
+        click.echo("\n".join(draw_summary(summary)))
+        if output is not None:
+            click.echo(f"wrote {output}")
+    return summary.unsafe
