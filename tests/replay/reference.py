@@ -102,7 +102,7 @@ def folios_of(shapes: Sequence[Shape]) -> Folios:
     """The engine's folios of these shapes."""
     folios = Folios(len(shapes))
     orders = np.array([order for order, _ in shapes], np.uint8)
-    folios.set_shapes(0, orders, np.array([hugetlb for _, hugetlb in shapes], np.bool_))
+    folios.set_shapes(0, orders, np.array([3 * hugetlb for _, hugetlb in shapes], np.uint8))
     return folios
 
 

@@ -8,7 +8,7 @@ in memory is the folios' state, one window, and its sorted copies.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import HUGETLB_BIT, SHAPE_SHIFT, Folios
+from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, VERDICT_SHIFT, Folios
 from mapcount.replay.grouping import DOES, SUBTRACTS, block_bits, count_blocks, first_unsound, scatter, sort_block
 from mapcount.replay.illegal import impossible, unsound
 from mapcount.replay.pages import PageMapcounts, count_pages
@@ -37,6 +37,7 @@ from mapcount.replay.rules import (
     store,
     truth,
 )
+from mapcount.replay.schemes import SchemeReplay
 from mapcount.replay.trace import MOST_MM, MOST_ORDER, Op, TraceError, one_entry
 from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
 from mapcount.tracking.flavour import Flavour
@@ -76,7 +77,7 @@ def replay_folios(
         store(state, f + g, n, rules, lanes, wide)
         if every:
             for k in range(n):
-                orders[k] = (state[2][f + g + k] >> np.uint32(SHAPE_SHIFT)) & np.uint32((1 << HUGETLB_BIT) - 1)
+                orders[k] = (state[2][f + g + k] >> np.uint32(SHAPE_SHIFT)) & np.uint32(ORDER_MASK)
             gather(orders, n, counted, tally)
             counted[:] = 0
 
@@ -113,12 +114,20 @@ class _Desk:
 class Engine:
     """Replays windows of events on folios, by the rules of one flavour.
 
-    `every`: judge the kernel's answer after every event (`tally`). To be closed, or used by `with`.
+    `every`: judge the kernel's answer after every event (`tally`). `schemes`: replay these as well. To be
+    closed, or used by `with`.
     """
 
     def __init__(
-        self, folios: Folios, flavour: Flavour, *, every: bool = False, threads: int | None = None
+        self,
+        folios: Folios,
+        flavour: Flavour,
+        *,
+        every: bool = False,
+        threads: int | None = None,
+        schemes: Sequence[SchemeReplay] = (),
     ) -> None:
+        self.schemes = schemes
         self.folios = folios
         self.flavour = flavour
         self.every = every
@@ -208,10 +217,13 @@ class Engine:
             events, starts, self.folios.state, f, folios, self._rules, self.every, self.pages is not None,
             first, desk.lanes, desk.wide, desk.counted, desk.tally, desk.bad,
         )  # fmt: skip
+        if desk.bad[0] == NO_ROW:
+            for scheme in self.schemes:
+                scheme.replay(events, starts, self.folios, f, folios, first)
 
     def _impossible(self, window: Window, row: int, why: int, after: int, f: int) -> TraceError:
         shape = int(self.folios.shapes(f, f + 1)[0])
-        order, hugetlb = shape & ((1 << HUGETLB_BIT) - 1), bool(shape >> HUGETLB_BIT)
+        order, hugetlb = shape & ORDER_MASK, bool(shape & HUGETLB)
         op = int(window.op[row])
         n = 1 if one_entry(op, order, hugetlb) else int(window.nr[row])
         before = after + n if DOES[Op(op)] & SUBTRACTS else after - n
@@ -223,7 +235,7 @@ class Engine:
         size = 1 << 16
         for low in range(0, len(self.folios), size):
             high = min(low + size, len(self.folios))
-            verdicts = self.folios.owner1[low:high] >> 24 & 7
+            verdicts = self.folios.owner1[low:high] >> VERDICT_SHIFT & 7
             np.add.at(tally, (self.folios.order(low, high), 1, verdicts), self.events)
         return tally
 

@@ -26,8 +26,8 @@ from mapcount.replay.trace import KINDS
 
 ID_MASK = (1 << 22) - 1
 SHAPE_SHIFT = 24
-"""In owner0: the order in 5 bits, then a bit for hugetlb."""
-HUGETLB_BIT = 5
+"""In owner0: the folio's shape, which is its order and the next two."""
+ORDER_MASK, HUGETLB, ANON = 31, 1 << 5, 1 << 6
 VERDICT_SHIFT = 24
 """In owner1: the last verdict (`verdicts.py`) in 3 bits."""
 SHARED_SHIFT = 31
@@ -63,17 +63,18 @@ class Folios:
         for orders, kinds in trace.shapes():
             low, high = max(first - at, 0), min(stop - at, len(orders))
             if low < high:
-                hugetlb = kinds[low:high] == KINDS.index("hugetlb")
-                folios.set_shapes(at + low - first, orders[low:high], hugetlb)
+                folios.set_shapes(at + low - first, orders[low:high], kinds[low:high])
             at += len(orders)
         return folios
 
     def __len__(self) -> int:
         return len(self.large_mapcount)
 
-    def set_shapes(self, at: int, orders: NDArray[np.uint8], hugetlb: NDArray[np.bool_]) -> None:
-        """The folios from number `at` on have these orders, and are hugetlb folios where it says so."""
-        shape = orders.astype(np.uint32) | hugetlb.astype(np.uint32) << HUGETLB_BIT
+    def set_shapes(self, at: int, orders: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> None:
+        """The folios from number `at` on have these orders and kinds (places in `KINDS`)."""
+        shape = orders.astype(np.uint32)
+        shape[kinds == KINDS.index("hugetlb")] |= HUGETLB
+        shape[kinds == KINDS.index("anon")] |= ANON
         self.owner0[at : at + len(orders)] = shape << SHAPE_SHIFT
 
     @property
@@ -85,12 +86,12 @@ class Folios:
         )  # fmt: skip
 
     def shapes(self, low: int, high: int) -> U32:
-        """Order, and a bit for hugetlb, of folios [low, high) of these."""
+        """The shapes of folios [low, high) of these."""
         return (self.owner0[low:high] >> SHAPE_SHIFT).astype(np.uint32)
 
     def order(self, low: int, high: int) -> U32:
         """The order of folios [low, high) of these."""
-        return self.shapes(low, high) & np.uint32((1 << HUGETLB_BIT) - 1)
+        return self.shapes(low, high) & np.uint32(ORDER_MASK)
 
     def truly_shared(self, low: int, high: int) -> NDArray[np.bool_]:
         """Do two or more mms map the folio? For folios [low, high) of these."""

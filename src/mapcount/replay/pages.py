@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import HUGETLB_BIT, SHAPE_SHIFT, Folios
+from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import DOES_SHIFT, ENTRY, FIRST_TWICE, IS_NEW, PAGE_BITS, SUBTRACTS
 from mapcount.replay.illegal import Reason
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
@@ -27,7 +27,7 @@ class PageMapcounts:
 
     def __init__(self, folios: Folios) -> None:
         sizes = np.uint64(1) << folios.order(0, len(folios)).astype(np.uint64)
-        sizes[folios.shapes(0, len(folios)) >> HUGETLB_BIT != 0] = 0
+        sizes[folios.shapes(0, len(folios)) & HUGETLB != 0] = 0
         self.offsets: NDArray[np.uint64] = np.zeros(len(folios) + 1, np.uint64)
         np.cumsum(sizes, out=self.offsets[1:])
         self.counts: NDArray[np.uint32] = np.zeros(int(self.offsets[-1]), np.uint32)
@@ -59,8 +59,8 @@ def count_pages(
     """
     for k in range(folios):
         shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
-        hugetlb = shape >> np.uint32(HUGETLB_BIT)
-        order = shape & np.uint32((1 << HUGETLB_BIT) - 1)
+        hugetlb = shape & np.uint32(HUGETLB) != 0
+        order = shape & np.uint32(ORDER_MASK)
         nr_pages = np.int64(1) << order
         base = np.int64(offsets[f + k])
         for j in range(starts[k], starts[k + 1]):

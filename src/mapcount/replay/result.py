@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from mapcount.replay.engine import Engine, Tally
-from mapcount.replay.folios import Folios
+from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHARED_SHIFT, Folios
 from mapcount.replay.pages import PageMapcounts
 from mapcount.replay.trace import TraceError
 from mapcount.tracking.flavour import Flavour
@@ -52,7 +52,7 @@ class Shard:
         """The rows of folios [low, high) of these."""
         folios, flavour = self.folios, self.flavour
         shapes = folios.shapes(low, high)
-        order, hugetlb = shapes & 31, shapes >> 5 != 0
+        order, hugetlb = shapes & ORDER_MASK, shapes & HUGETLB != 0
         entire = folios.entire[low:high]
         mapped = np.zeros(high - low, np.uint32)
         if self.pages is not None:
@@ -76,7 +76,7 @@ class Shard:
         self, low: int, high: int, order: NDArray[np.uint32], hugetlb: NDArray[np.bool_]
     ) -> NDArray[Any]:
         total, entire = self.folios.large_mapcount[low:high], self.folios.entire[low:high]
-        large: NDArray[Any] = self.folios.owner1[low:high] >> 31 != 0
+        large: NDArray[Any] = self.folios.owner1[low:high] >> SHARED_SHIFT != 0
         if not self.flavour.owner_slots:
             assert self.pages is not None, "a kernel without owner slots has per-page counts"
             nr_pages = np.uint32(1) << order

@@ -17,7 +17,15 @@ import numpy as np
 from numba import njit
 
 from mapcount.replay import grouping
-from mapcount.replay.folios import HUGETLB_BIT, ID_MASK, MOST_SUM, SHAPE_SHIFT, SHARED_SHIFT, VERDICT_SHIFT
+from mapcount.replay.folios import (
+    HUGETLB,
+    ID_MASK,
+    MOST_SUM,
+    ORDER_MASK,
+    SHAPE_SHIFT,
+    SHARED_SHIFT,
+    VERDICT_SHIFT,
+)
 from mapcount.replay.grouping import DOES_SHIFT, PAGE_BITS
 from mapcount.replay.illegal import Reason
 from mapcount.replay.trace import MOST_MAPPINGS
@@ -76,12 +84,12 @@ def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
     wide[:] = 0
     for k in range(n):
         shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
-        order = shape & np.uint32((1 << HUGETLB_BIT) - 1)
-        hugetlb = shape >> np.uint32(HUGETLB_BIT)
+        order = shape & np.uint32(ORDER_MASK)
+        hugetlb = shape & np.uint32(HUGETLB) != 0
         lanes[NR_PAGES + k] = 1 << order
         lanes[WHOLE_NR + k] = 1 << order if order == PMD_ORDER or order == PUD_ORDER or hugetlb else 0
-        lanes[BY_PTES + k] = hugetlb == 0
-        lanes[SLOTTED + k] = rules.owner_slots and order > 0 and hugetlb == 0
+        lanes[BY_PTES + k] = not hugetlb
+        lanes[SLOTTED + k] = rules.owner_slots and order > 0 and not hugetlb
         lanes[TOTAL + k] = large_mapcount[f + k]
         lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f + k]
         lanes[OWNER0 + k] = owner0[f + k] & np.uint32(ID_MASK)

@@ -7,19 +7,9 @@ from typing import Any
 
 from mapcount.replay.summary import Accuracy, Summary
 from mapcount.replay.verdicts import Verdict
-from mapcount.report.words import size
+from mapcount.report.words import share, size
 
 MAPPED = [v for v in Verdict if v is not Verdict.UNMAPPED]
-
-
-def share(part: int, whole: int) -> str:
-    """A part of a whole, in per cent, so that nothing is only written for nothing."""
-    if not part:
-        return "0"
-    if part == whole:
-        return "100 %"
-    percent = 100 * part / whole
-    return f"{percent:.2f} %" if 0.01 <= percent <= 99.99 else ("<0.01 %" if percent < 1 else ">99.99 %")
 
 
 def draw_summary(summary: Summary) -> Iterator[str]:
@@ -49,7 +39,7 @@ def _row(counts: dict[Verdict, int]) -> str:
     whole = sum(counts[v] for v in MAPPED)
     right = counts[Verdict.RIGHTLY_EXCLUSIVE] + counts[Verdict.RIGHTLY_SHARED]
     cells = (right, counts[Verdict.FALSELY_SHARED], counts[Verdict.FALSELY_EXCLUSIVE])
-    a, b, c = (share(cell, whole) for cell in cells)
+    a, b, c = (share(cell / max(whole, 1)) for cell in cells)
     return f"{a:>10}   {b:>14}   {c:>17}"
 
 
