@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -82,7 +83,9 @@ def told(flavour: Flavour, shapes: Sequence[Shape]) -> list[Told]:
     return [Told(Folio(flavour, order, hugetlb=hugetlb)) for order, hugetlb in shapes]
 
 
-def tell_all(flavour: Flavour, shapes: Sequence[Shape], events: Iterable[Event]) -> list[dict[str, int | bool]]:
+def tell_all(
+    flavour: Flavour, shapes: Sequence[Shape], events: Iterable[Event]
+) -> list[dict[str, int | bool]]:
     """The result's rows after these events, as `tracking` has them."""
     folios = told(flavour, shapes)
     for number, mm, op, page, nr in events:
@@ -118,7 +121,7 @@ def replayed(
     """What the engine makes of these events, given in so many windows."""
     with Engine(folios_of(shapes), flavour, every=every, threads=threads) as engine:
         edges = [len(events) * i // windows for i in range(windows + 1)]
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             engine.replay(window_of(events[low:high], low))
         return Shard.of(engine)
 

@@ -10,21 +10,28 @@ import click
 from mapcount.cli import CANNOT, USAGE
 
 
-@click.command(epilog="Example: mapcount compare prefork.trace --scheme two-slots --scheme n-slots:4 --scheme exact")
+DEFAULT = ("two-slots", "one-slot", "n-slots:4", "first-page", "per-page", "exact", "two-slots+reset:16")
+
+
+@click.command(
+    epilog="Example: mapcount compare prefork.trace --scheme two-slots --scheme n-slots:4 --scheme exact"
+)
 @click.argument("trace", metavar="NAME.trace")
 @click.option(
     "--scheme",
     "schemes",
     multiple=True,
-    default=("two-slots", "one-slot", "n-slots:4", "first-page", "per-page", "exact", "two-slots+reset:16"),
+    default=DEFAULT,
     metavar="NAME",
-    help="A scheme: two-slots, one-slot, n-slots:K, first-page, per-page, exact, two-slots+reset:R (a walk over "
-    "the page tables after every R events of a folio), or yours, FILE.py:CLASS. Again for more; unless said, "
-    "all that come with mapcount.",
+    help="A scheme: two-slots, one-slot, n-slots:K, first-page, per-page, exact, two-slots+reset:R (a walk "
+    "over the page tables after every R events of a folio), or yours, FILE.py:CLASS. Again for more; unless "
+    "said, all that come with mapcount.",
 )
 @click.option("--detail", is_flag=True, help="Each scheme by folio size and by phase of the workload.")
 @click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
-@click.option("--json", "as_json", is_flag=True, help="All of it for machines, with the data of a Pareto chart.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="All of it for machines, with the data of a Pareto chart."
+)
 def compare(trace: str, schemes: tuple[str, ...], detail: bool, threads: int | None, as_json: bool) -> None:
     """Compare ways to answer "is this folio shared?" on one trace.
 

@@ -15,17 +15,44 @@ from mapcount.tracking.flavour import FLAVOURS
 @click.command(epilog="Example: mapcount replay --synthetic prefork --events 1000000 -o prefork.trace; "
                "mapcount replay prefork.trace --every-event")  # fmt: skip
 @click.argument("trace", metavar="NAME.trace", required=False)
-@click.option("-o", "--output", metavar="FILE", help="Write every folio's row there, as Parquet (or the synthetic trace).")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write every folio's row there, as Parquet (or the synthetic trace).",
+)
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @click.option("--flavour", type=click.Choice(list(FLAVOURS)), help="The kernel; unless said, the trace's.")
-@click.option("--bits", type=click.Choice(["64", "32"]), help="Width of the machine; unless said, the trace's.")
-@click.option("--every-event", is_flag=True, help="Judge the kernel after every event: how often, and how long, is it wrong?")
+@click.option(
+    "--bits", type=click.Choice(["64", "32"]), help="Width of the machine; unless said, the trace's."
+)
+@click.option(
+    "--every-event",
+    is_flag=True,
+    help="Judge the kernel after every event: how often, and how long, is it wrong?",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
-@click.option("--synthetic", metavar="KIND", help="Write a synthetic trace instead: fork-exec-storm, prefork, zygote, snapshot, "
-              "shared-libraries or random.")  # fmt: skip
-@click.option("--events", type=click.IntRange(1), default=1_000_000, show_default=True, help="Events of the synthetic trace.")
-@click.option("--folios", type=click.IntRange(16, 1 << 28), help="Folios of the synthetic trace; unless said, as KIND has them.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the synthetic trace.")
+@click.option(
+    "--synthetic",
+    metavar="KIND",
+    help="Write a synthetic trace instead: fork-exec-storm, prefork, zygote, snapshot, shared-libraries or "
+    "random.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    help="Events of the synthetic trace.",
+)
+@click.option(
+    "--folios",
+    type=click.IntRange(16, 1 << 28),
+    help="Folios of the synthetic trace; unless said, as KIND has them.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the synthetic trace."
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary for machines, as JSON.")
 def replay(
     trace: str | None,
@@ -55,7 +82,9 @@ def replay(
             _synthesise(synthetic, output, events, folios, seed, force=force)
             return
         assert trace is not None
-        wrong = _replay(trace, output, flavour, bits, every=every_event, threads=threads, as_json=as_json, force=force)
+        wrong = _replay(
+            trace, output, flavour, bits, every=every_event, threads=threads, as_json=as_json, force=force
+        )
     except TraceError as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)

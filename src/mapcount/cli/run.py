@@ -62,7 +62,7 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     "--trace",
     "trace",
     metavar="NAME.trace",
-    help="Also write every mapping event of one scenario on one --flavour, for `mapcount replay` and `compare`.",
+    help="Also write every mapping event of one scenario on one --flavour, for `replay` and `compare`.",
 )
 @click.option("--force", is_flag=True, help="Replace what is at NAME.trace.")
 def run(
@@ -91,7 +91,9 @@ def run(
             "--on takes the flavour and the width from the recording: leave --flavour and --bits out"
         )
     if trace is not None and (on is not None or len(flavours) > 1 or len(scenarios) > 1):
-        raise click.UsageError("--trace writes one scenario's events on one kernel: say --flavour NAME, no --on")
+        raise click.UsageError(
+            "--trace writes one scenario's events on one kernel: say --flavour NAME, no --on"
+        )
     try:
         stories = [load(path) for path in scenarios]
         if trace is not None:

@@ -80,10 +80,15 @@ class AddressSpaces:
         huge = maps[maps[:, 3] == 1]
         half = maps[:, 2] - maps[:, 2] // 2
         split = np.concatenate(
-            [_events(mm, huge, np.full(len(huge), Op.MAP_PTES)), _events(mm, huge, np.full(len(huge), Op.UNMAP_PMD))]
+            [
+                _events(mm, huge, np.full(len(huge), Op.MAP_PTES)),
+                _events(mm, huge, np.full(len(huge), Op.UNMAP_PMD)),
+            ]
         )
         gone = np.column_stack([maps[:, 0], maps[:, 1], half, np.zeros(len(maps), np.int64)])
-        rest = np.column_stack([maps[:, 0], maps[:, 1] + half, maps[:, 2] - half, np.zeros(len(maps), np.int64)])
+        rest = np.column_stack(
+            [maps[:, 0], maps[:, 1] + half, maps[:, 2] - half, np.zeros(len(maps), np.int64)]
+        )
         kept = np.delete(self.maps[mm], rows, axis=0)
         self.maps[mm] = np.concatenate([kept, rest[rest[:, 2] > 0]])
         return np.concatenate([split, _events(mm, gone, np.full(len(gone), Op.UNMAP_PTES))])

@@ -100,7 +100,9 @@ def judge(
     """What a scheme has come to."""
     counts, times = replayed.counts(), replayed.times(folios, events)
     there = replayed.folios_by_order
-    size = sum(int(n) * replayed.state_bytes[order] for order, n in enumerate(there)) / max(int(there.sum()), 1)
+    size = sum(int(n) * replayed.state_bytes[order] for order, n in enumerate(there)) / max(
+        int(there.sum()), 1
+    )
     orders = [int(order) for order in np.flatnonzero(counts[:, :, Measure.EVENTS].sum(axis=0))]
     return Judged(
         scheme,

@@ -10,16 +10,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, VERDICT_SHIFT, Folios
-from mapcount.replay.grouping import DOES, SUBTRACTS, block_bits, count_blocks, first_unsound, scatter, sort_block
+from mapcount.replay.grouping import (
+    DOES,
+    SUBTRACTS,
+    block_bits,
+    count_blocks,
+    first_unsound,
+    scatter,
+    sort_block,
+)
 from mapcount.replay.illegal import impossible, unsound
+from mapcount.replay.jit import jit
 from mapcount.replay.pages import PageMapcounts, count_pages
 from mapcount.replay.reader import Window
 from mapcount.replay.rules import (
@@ -47,7 +56,7 @@ Tally = NDArray[np.int64]
 """[order, events or time, verdict]; see `verdicts.py`."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def replay_folios(
     events: Any, starts: Any, state: Any, f: int, folios: int, rules: Any, every: bool, guesses: bool,
     first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
@@ -59,7 +68,7 @@ def replay_folios(
     orders = np.zeros(L, np.int64)
     for g in range(0, folios, L):
         n = min(L, folios - g)
-        most = 0
+        most: Any = 0
         for k in range(n):
             most = max(most, np.int64(starts[g + k + 1]) - np.int64(starts[g + k]))
         if most == 0:
@@ -82,7 +91,7 @@ def replay_folios(
             counted[:] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def note(lanes: Any, f: int, n: int, bad: Any) -> None:
     """Keep the first illegal event: (row, reasons, mappings after it, folio)."""
     for k in range(n):
@@ -167,7 +176,11 @@ class Engine:
     def _apply(self, window: Window, columns: tuple[NDArray[Any], ...]) -> None:
         ends = self._scatter(columns)
         shares = _shares(ends, self.threads)
-        list(self._pool.map(self._replay_blocks, self._desks, shares, [ends] * len(shares), [window.first] * len(shares)))
+        list(
+            self._pool.map(
+                self._replay_blocks, self._desks, shares, [ends] * len(shares), [window.first] * len(shares)
+            )
+        )
         first = min((desk.bad for desk in self._desks), key=lambda bad: int(bad[0]))
         if first[0] < NO_ROW:
             raise self._impossible(window, *map(int, first))
@@ -196,7 +209,14 @@ class Engine:
         """Replay a thread's share of blocks."""
         size = 1 << self._bits
         if not self._bits:
-            self._replay(desk, self._packed, np.concatenate([[np.uint32(0)], ends])[share.start :], share.start, len(share), first)
+            self._replay(
+                desk,
+                self._packed,
+                np.concatenate([[np.uint32(0)], ends])[share.start :],
+                share.start,
+                len(share),
+                first,
+            )
             return
         for block in share:
             start, stop = int(ends[block - 1]) if block else 0, int(ends[block])
@@ -207,7 +227,13 @@ class Engine:
                 self._replay(desk, events, desk.starts, block * size, folios, first)
 
     def _replay(
-        self, desk: _Desk, events: NDArray[np.uint32], starts: NDArray[np.uint32], f: int, folios: int, first: int
+        self,
+        desk: _Desk,
+        events: NDArray[np.uint32],
+        starts: NDArray[np.uint32],
+        f: int,
+        folios: int,
+        first: int,
     ) -> None:
         folios = min(folios, len(self.folios) - f)
         if self.pages is not None:
@@ -235,8 +261,9 @@ class Engine:
         size = 1 << 16
         for low in range(0, len(self.folios), size):
             high = min(low + size, len(self.folios))
-            verdicts = self.folios.owner1[low:high] >> VERDICT_SHIFT & 7
-            np.add.at(tally, (self.folios.order(low, high), 1, verdicts), self.events)
+            verdicts = self.folios.owner1[low:high] >> np.uint32(VERDICT_SHIFT) & np.uint32(7)
+            where: Any = (self.folios.order(low, high), 1, verdicts)
+            np.add.at(tally, where, self.events)
         return tally
 
 
@@ -244,7 +271,7 @@ def _shares(ends: NDArray[np.uint32], threads: int) -> list[range]:
     """Consecutive blocks for each thread, with about as many events each."""
     wanted = [int(ends[-1]) * part // threads for part in range(threads + 1)]
     edges = [0, *(int(e) for e in np.searchsorted(ends, wanted[1:-1], side="left") + 1), len(ends)]
-    return [range(low, max(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+    return [range(low, max(low, high)) for low, high in pairwise(edges)]
 
 
 def replay(engine: Engine, windows: Iterator[Window]) -> None:

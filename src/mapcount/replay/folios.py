@@ -113,4 +113,5 @@ class Folios:
 def truly_shared(total: U32, sum1: NDArray[np.float64], sum2: NDArray[np.float64]) -> NDArray[np.bool_]:
     """For each folio: is it mapped, and not by one mm alone?"""
     mm = sum1 / np.maximum(total, 1)
-    return (mm != np.floor(mm)) | (mm * sum1 != sum2)
+    shared: NDArray[np.bool_] = (mm != np.floor(mm)) | (mm * sum1 != sum2)
+    return shared

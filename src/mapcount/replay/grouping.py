@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mapcount.replay.jit import jit
 from mapcount.replay.trace import Op
 
 DOES_SHIFT = 22
@@ -46,7 +46,7 @@ def block_bits(folios: int) -> int:
     return min(bits, MOST_BLOCK_BITS)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def first_unsound(
     folio: Any, mm: Any, op: Any, page: Any, nr: Any, folios: int, most_mm: int, most_pages: int
 ) -> int:
@@ -66,7 +66,7 @@ def first_unsound(
     return len(folio)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> None:
     """How many of the events [start, stop) each block has."""
     counts[:] = 0
@@ -74,7 +74,7 @@ def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> 
         counts[np.uint64(folio[i] >> shift)] += np.uint32(1)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def scatter(
     folio: Any, mm: Any, op: Any, page: Any, nr: Any, phase: Any,
     start: int, stop: int, shift: int, at: Any, out: Any,
@@ -92,7 +92,7 @@ def scatter(
         out[j, 3] = np.uint32(i)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def sort_block(events: Any, start: int, stop: int, folios: int, starts: Any, at: Any, out: Any) -> None:
     """A block's events [start, stop) by folio, into `out`; folio f's are then [starts[f], starts[f + 1])."""
     starts[: folios + 1] = 0
@@ -102,9 +102,9 @@ def sort_block(events: Any, start: int, stop: int, folios: int, starts: Any, at:
         starts[f + 1] += starts[f]
     at[:folios] = starts[:folios]
     for i in range(np.uint64(start), np.uint64(stop)):
-        f = np.uint64(events[i, 1] >> np.uint32(PAGE_BITS))
-        j = np.uint64(at[f])
-        at[f] += np.uint32(1)
+        k = np.uint64(events[i, 1] >> np.uint32(PAGE_BITS))
+        j = np.uint64(at[k])
+        at[k] += np.uint32(1)
         out[j, 0] = events[i, 0]
         out[j, 1] = events[i, 1]
         out[j, 2] = events[i, 2]

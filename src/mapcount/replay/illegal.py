@@ -39,8 +39,8 @@ WORDS = {
     Reason.OTHERS: "unmaps {n}, but of the folio's {total} mappings other mms have all but fewer",
     Reason.PAGE: "a page of {page}..{last} is unmapped that no PTE maps",
     Reason.STRANGER: "mm {mm}, or an mm before it, unmaps what it never mapped: what is left does not add up",
-    Reason.MANY: f"more mappings than the engine counts: at most {MOST_MAPPINGS:,} of a folio, and the sum over "
-    "mappings of mm*mm below 2^62; number mms from 1 on",
+    Reason.MANY: f"more mappings than the engine counts: at most {MOST_MAPPINGS:,} of a folio, and the sum "
+    "over mappings of mm*mm up to 2^53; number mms from 1 on",
     Reason.SLOT: "{n} mappings at once do not fit in an owner slot",
 }
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import DOES_SHIFT, ENTRY, FIRST_TWICE, IS_NEW, PAGE_BITS, SUBTRACTS
 from mapcount.replay.illegal import Reason
+from mapcount.replay.jit import jit
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
 
 PAGE = int(Reason.PAGE)
@@ -37,7 +37,8 @@ class PageMapcounts:
         start, stop = int(self.offsets[low]), int(self.offsets[high])
         before = np.concatenate([[0], np.cumsum(self.counts[start:stop] != 0)])
         ends = (self.offsets[low : high + 1] - self.offsets[low]).astype(np.int64)
-        return np.diff(before[ends]).astype(np.uint32)
+        mapped: NDArray[np.uint32] = np.diff(before[ends]).astype(np.uint32)
+        return mapped
 
     def first_twice(self, low: int, high: int) -> NDArray[np.bool_]:
         """Is the first page of the folio mapped by more than one PTE? For folios [low, high)."""
@@ -48,7 +49,7 @@ class PageMapcounts:
         return found
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def count_pages(
     events: Any, starts: Any, owner0: Any, f: int, folios: int, offsets: Any, counts: Any, bad: Any
 ) -> None:
@@ -67,7 +68,7 @@ def count_pages(
             does = events[j, 0] >> np.uint32(DOES_SHIFT) & np.uint32(7)
             page = np.int64(events[j, 1] & np.uint32((1 << PAGE_BITS) - 1))
             nr = np.int64(events[j, 2])
-            entry = does & ENTRY or (does & IS_NEW and (order == PMD_ORDER or order == PUD_ORDER))
+            entry = does & ENTRY or (does & IS_NEW and order in (PMD_ORDER, PUD_ORDER))
             if hugetlb or page + nr > nr_pages:
                 continue
             if not entry and not does & SUBTRACTS:

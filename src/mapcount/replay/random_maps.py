@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mapcount.replay.jit import jit
 
 AT_ONCE = 1 << 16
 PIECES = 4
@@ -29,7 +30,7 @@ def random_maps(orders: NDArray[np.uint8], seed: int) -> Iterator[NDArray[np.int
         yield events
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@jit
 def play(orders: Any, mapped: Any, state: Any, events: Any) -> None:
     """Fill `events`; `mapped` has a bit for each mm and piece, `state` is that of the random numbers."""
     one = np.uint64(1)
@@ -45,7 +46,7 @@ def play(orders: Any, mapped: Any, state: Any, events: Any) -> None:
         if mapped[folio] and draw >> np.uint64(6) & one:
             while not mapped[folio] >> bit & one:
                 bit = (bit + one) & np.uint64(63)
-        nr = max(nr_pages // PIECES, 1)
+        nr: Any = max(nr_pages // PIECES, np.int64(1))
         piece = np.int64(bit) % PIECES
         if piece * nr >= nr_pages:
             bit -= np.uint64(piece)

@@ -107,11 +107,11 @@ class Trace:
         table = self._read(path, 0, rows, EVENT_COLUMNS, phase=True)
         if len(table) != rows:
             raise self._error(path, f"{len(table)} rows where there were {rows} a moment ago")
-        columns = [table[name].to_numpy() for name in EVENT_COLUMNS]
+        folio, mm, op, page, nr = (table[name].to_numpy() for name in EVENT_COLUMNS)
         phase = table["phase"].to_numpy() if "phase" in table.columns else np.zeros(rows, np.uint8)
         most = max(len(self.meta.phases), 1)
         self._all(path, 0, phase < most, f"phases are numbered from 0 to {most - 1}, as in meta.json", phase)
-        return Window(path.name, first, *columns, phase)
+        return Window(path.name, first, folio, mm, op, page, nr, phase)
 
     # -- files ------------------------------------------------------------------------------------------
 
@@ -138,7 +138,9 @@ class Trace:
         found.sort(key=lambda p: int(p.stem.partition("-")[2]))
         for number, path in enumerate(found):
             if int(path.stem.partition("-")[2]) != number:
-                raise self._error(path, f"events file number {number} is missing; they are numbered from 0 on")
+                raise self._error(
+                    path, f"events file number {number} is missing; they are numbered from 0 on"
+                )
         if not found:
             raise self._error(self.path, "has no events-00000.parquet")
         files = [(path, self._rows(path)) for path in found]

@@ -23,7 +23,8 @@ from mapcount.tracking.folio import ENTIRELY_MAPPED
 ROWS_AT_ONCE = 1 << 16
 
 SCHEMA = {
-    "folio": pl.UInt32, "large_mapcount": pl.UInt32, "entire_mapcount": pl.UInt32, "nr_pages_mapped": pl.UInt32,
+    "folio": pl.UInt32,
+    "large_mapcount": pl.UInt32, "entire_mapcount": pl.UInt32, "nr_pages_mapped": pl.UInt32,
     "slot0_mm": pl.UInt32, "slot0_mapcount": pl.UInt32, "slot1_mm": pl.UInt32, "slot1_mapcount": pl.UInt32,
     "shared_flag": pl.Boolean, "maybe_shared": pl.Boolean, "truly_shared": pl.Boolean,
 }  # fmt: skip
@@ -52,7 +53,7 @@ class Shard:
         """The rows of folios [low, high) of these."""
         folios, flavour = self.folios, self.flavour
         shapes = folios.shapes(low, high)
-        order, hugetlb = shapes & ORDER_MASK, shapes & HUGETLB != 0
+        order, hugetlb = shapes & np.uint32(ORDER_MASK), shapes & HUGETLB != 0
         entire = folios.entire[low:high]
         mapped = np.zeros(high - low, np.uint32)
         if self.pages is not None:
@@ -81,7 +82,8 @@ class Shard:
             assert self.pages is not None, "a kernel without owner slots has per-page counts"
             nr_pages = np.uint32(1) << order
             large = (entire > 0) | (total > nr_pages) | self.pages.first_twice(low, high)
-        return (total > 1) & (large | (order == 0) | hugetlb)
+        maybe: NDArray[Any] = (total > 1) & (large | (order == 0) | hugetlb)
+        return maybe
 
 
 def tables(shards: Sequence[Shard]) -> Iterator[pl.DataFrame]:

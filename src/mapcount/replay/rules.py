@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mapcount.replay import grouping
 from mapcount.replay.folios import (
@@ -28,6 +27,7 @@ from mapcount.replay.folios import (
 )
 from mapcount.replay.grouping import DOES_SHIFT, PAGE_BITS
 from mapcount.replay.illegal import Reason
+from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_MAPPINGS
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER, Flavour
 
@@ -71,12 +71,10 @@ class Rules(NamedTuple):
 
 def rules_of(flavour: Flavour) -> Rules:
     """The rules of a flavour."""
-    return Rules(
-        flavour.owner_slots, flavour.total_mapped_pages, min(flavour.max_slot_mapcount, 2**31 - 1)
-    )
+    return Rules(flavour.owner_slots, flavour.total_mapped_pages, min(flavour.max_slot_mapcount, 2**31 - 1))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
     """Put the state of folios [f, f + n) into the lanes; the others are empty."""
     large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
@@ -87,7 +85,7 @@ def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
         order = shape & np.uint32(ORDER_MASK)
         hugetlb = shape & np.uint32(HUGETLB) != 0
         lanes[NR_PAGES + k] = 1 << order
-        lanes[WHOLE_NR + k] = 1 << order if order == PMD_ORDER or order == PUD_ORDER or hugetlb else 0
+        lanes[WHOLE_NR + k] = 1 << order if order in (PMD_ORDER, PUD_ORDER) or hugetlb else 0
         lanes[BY_PTES + k] = not hugetlb
         lanes[SLOTTED + k] = rules.owner_slots and order > 0 and not hugetlb
         lanes[TOTAL + k] = large_mapcount[f + k]
@@ -102,7 +100,7 @@ def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
         wide[SUM2 + k] = sum2[f + k]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def store(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
     """Take the state of folios [f, f + n) out of the lanes again."""
     large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
@@ -120,7 +118,7 @@ def store(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None
         sum2[f + k] = wide[SUM2 + k]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def fetch(events: Any, starts: Any, f: int, n: int, t: int, lanes: Any) -> None:
     """Put event number `t` of each of the folios into its lane, or an empty event."""
     for k in range(n):
@@ -140,9 +138,9 @@ def fetch(events: Any, starts: Any, f: int, n: int, t: int, lanes: Any) -> None:
             lanes[NR + k] = 0
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def step(lanes: Any, most_in_slot: int) -> int:
-    """Apply the event in each lane. Returns the reasons (`Reason`, or'ed) why some could not be: 0 is fine."""
+@jit
+def step(lanes: Any, most_in_slot: int) -> Any:
+    """Apply the event in each lane. Returns why some could not be: reasons (`Reason`), or'ed."""
     wrong = ZERO
     most_slot = i32(most_in_slot)
     for k in range(L):
@@ -193,7 +191,11 @@ def step(lanes: Any, most_in_slot: int) -> int:
 
         # Entries above the PTE level map all of a folio that they can map, and PTEs no hugetlb folio.
         whole = (nr == nr_pages) & (page == ZERO)
-        fits = (whole & (nr == lanes[WHOLE_NR + k])) if entry else (whole | (not new)) & (lanes[BY_PTES + k] != ZERO)
+        fits = (
+            (whole & (nr == lanes[WHOLE_NR + k]))
+            if entry
+            else (whole | (not new)) & (lanes[BY_PTES + k] != ZERO)
+        )
         why = ZERO if of_the_kind >= ZERO else FEW
         why |= ZERO if total >= others else OTHERS
         why |= ZERO if i32(page + nr) <= nr_pages else RANGE
@@ -207,8 +209,8 @@ def step(lanes: Any, most_in_slot: int) -> int:
     return wrong
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def truth(lanes: Any, wide: Any) -> int:
+@jit
+def truth(lanes: Any, wide: Any) -> Any:
     """Bring the truth up to date: `DELTA` mappings of `MM` more. Returns reasons, as `step` does."""
     wrong = ZERO
     for k in range(L):
@@ -220,14 +222,18 @@ def truth(lanes: Any, wide: Any) -> int:
         none = lanes[TOTAL + k] == ZERO
         why = lanes[WRONG + k]
         why |= MANY if sum2 > MOST_SUM else ZERO
-        why |= STRANGER if (sum1 < 0.0) | (sum2 < 0.0) | (none & (sum1 != 0.0)) | (none & (sum2 != 0.0)) else ZERO
+        why |= (
+            STRANGER
+            if (sum1 < 0.0) | (sum2 < 0.0) | (none & (sum1 != 0.0)) | (none & (sum2 != 0.0))
+            else ZERO
+        )
         lanes[WRONG + k] = why
         wrong |= why
     return wrong
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def arbitrary(lanes: Any) -> int:
+@jit
+def arbitrary(lanes: Any) -> Any:
     """The same events with mapped pages counted and entries of any level anywhere (mechanism, section 9).
 
     Replaces what `step` said of the entries' shapes and kinds. Returns reasons, as `step` does.
@@ -248,7 +254,9 @@ def arbitrary(lanes: Any) -> int:
         huge = (nr == PMD_PAGES) | (nr == PUD_PAGES)
         fits = (whole if hugetlb | new else huge & aligned) if entry else (whole | (not new)) & (not hugetlb)
         # So many entries can map so many pages: one at least each, and at most what the widest maps.
-        widest = i32(PUD_ORDER) if nr_pages == PUD_PAGES else (i32(PMD_ORDER) if nr_pages >= PMD_PAGES else ZERO)
+        widest = (
+            i32(PUD_ORDER) if nr_pages == PUD_PAGES else (i32(PMD_ORDER) if nr_pages >= PMD_PAGES else ZERO)
+        )
         least = i32(i32(pages + i32(i32(ONE << widest) - ONE)) >> widest)
         can_be = (total >= ZERO) & (hugetlb | (nr_pages == ONE) | ((total <= pages) & (least <= total)))
 

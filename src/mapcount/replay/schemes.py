@@ -14,9 +14,9 @@ from numba import boolean, int64, njit, types, void
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import ANON, HUGETLB, ORDER_MASK, SHAPE_SHIFT, Folios
+from mapcount.replay.folios import ANON, HUGETLB, ID_MASK, ORDER_MASK, SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import DOES_SHIFT, ENTRY, IS_NEW, PAGE_BITS, PHASE_SHIFT, SUBTRACTS
-from mapcount.replay.folios import ID_MASK
+from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_ORDER, MOST_PHASES
 from mapcount.schemes.scheme import Scheme, SchemeError
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
@@ -81,8 +81,12 @@ class SchemeReplay:
         n = len(folios)
         order = folios.order(0, n)
         self._theirs = (order > 0) & (folios.shapes(0, n) & HUGETLB == 0)
-        words = np.array([_size(scheme.words, scheme.name, "words", k) for k in range(MOST_ORDER + 1)], np.int64)
-        self.state_bytes = [_size(scheme.state_bytes, scheme.name, "state_bytes", k) for k in range(MOST_ORDER + 1)]
+        words = np.array(
+            [_size(scheme.words, scheme.name, "words", k) for k in range(MOST_ORDER + 1)], np.int64
+        )
+        self.state_bytes = [
+            _size(scheme.state_bytes, scheme.name, "state_bytes", k) for k in range(MOST_ORDER + 1)
+        ]
         """By order."""
         self.folios_by_order = np.bincount(order[self._theirs], minlength=MOST_ORDER + 1)
         self._offsets = np.zeros(n + 1, np.int64)
@@ -110,8 +114,8 @@ class SchemeReplay:
                 np.zeros((MOST_ORDER + 1, len(Time)), np.int64),
             ))  # fmt: skip
         replay_scheme(
-            *self._functions, self.scheme.locked, self.scheme.reset_every, events, starts, folios.owner0, f, n,
-            first, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
+            *self._functions, self.scheme.locked, self.scheme.reset_every, events, starts, folios.owner0,
+            f, n, first, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
         )  # fmt: skip
 
     def counts(self) -> NDArray[np.int64]:
@@ -138,10 +142,15 @@ def _size(function: Any, name: str, what: str, order: int) -> int:
     return size
 
 
-_FUNCTIONS = (types.FunctionType(CHANGE), types.FunctionType(CHANGE), types.FunctionType(ANSWER), types.FunctionType(WALK))
+_FUNCTIONS = (
+    types.FunctionType(CHANGE),
+    types.FunctionType(CHANGE),
+    types.FunctionType(ANSWER),
+    types.FunctionType(WALK),
+)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def replay_scheme(
     add: Any, remove: Any, maybe_shared: Any, walked: Any, locked: bool, reset_every: int,
     events: Any, starts: Any, owner0: Any, f: int, n: int, first: int,
@@ -157,7 +166,7 @@ def replay_scheme(
         state = states[offsets[f + k] : offsets[f + k + 1]]
         total, entire = np.int64(truth[f + k, 0]), np.int64(truth[f + k, 1])
         sum1, sum2 = truth[f + k, 2], truth[f + k, 3]
-        before = np.int64(verdicts[f + k])
+        before: Any = np.int64(verdicts[f + k])
         for j in range(starts[k], starts[k + 1]):
             word = events[j, 0]
             mm = np.int64(word & np.uint32(ID_MASK))
@@ -165,14 +174,18 @@ def replay_scheme(
             phase = np.int64(word >> np.uint32(PHASE_SHIFT) & np.uint32(31))
             page = np.int64(events[j, 1] & np.uint32((1 << PAGE_BITS) - 1))
             pages = np.int64(events[j, 2])
-            entry = does & ENTRY != 0 or (does & IS_NEW != 0 and (order == PMD_ORDER or order == PUD_ORDER))
+            entry = does & ENTRY != 0 or (does & IS_NEW != 0 and order in (PMD_ORDER, PUD_ORDER))
             mappings = np.int64(1) if entry else pages
             d = -mappings if does & SUBTRACTS else mappings
             total += d
             entire += d if entry else 0
             sum1 += d * mm
             sum2 += d * mm * mm
-            change = remove(state, mm, page, pages, mappings, total) if does & SUBTRACTS else add(state, mm, page, pages, mappings, total)
+            change = (
+                remove(state, mm, page, pages, mappings, total)
+                if does & SUBTRACTS
+                else add(state, mm, page, pages, mappings, total)
+            )
             count = counts[phase, order]
             count[EVENTS] += 1
             count[UPDATES] += change + locked
@@ -185,7 +198,7 @@ def replay_scheme(
                     walked(state, np.int64(owner) if one else 0, total)
                     count[WALKED] += total
             maybe = maybe_shared(state, np.int64(1) << order, total)
-            after = 0
+            after: Any = 0
             if total:
                 after = (2 if maybe else 1) if one else (1 if maybe else 3)
                 count[MAPPED] += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mapcount.replay.engine import Tally
 from mapcount.replay.result import Shard, tables
 from mapcount.replay.verdicts import Verdict
 from mapcount.tracking.flavour import Flavour
@@ -72,6 +73,6 @@ def summary_of(shards: Sequence[Shard], *, every: bool) -> Summary:
     )
 
 
-def _accuracy(order: int | None, counts: np.ndarray) -> Accuracy:  # type: ignore[type-arg]
+def _accuracy(order: int | None, counts: Tally) -> Accuracy:
     events, time = ({v: int(counts[k, v]) for v in Verdict} for k in (0, 1))
     return Accuracy(order, events, time)

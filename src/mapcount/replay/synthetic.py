@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from mapcount.replay.address_spaces import AddressSpaces, Events, I64
+from mapcount.replay.address_spaces import I64, AddressSpaces, Events
 from mapcount.replay.random_maps import random_maps
 from mapcount.replay.trace import KINDS, Meta
 from mapcount.replay.writer import TraceWriter
@@ -146,10 +146,12 @@ WORKLOADS = {
         ("start", "fork", "write", "saved", "renew"), snapshot_database,
     ),
     "shared-libraries": Workload(
-        "libraries that a thousand processes share", 2_000, "file", (0, 2, 3, 4, 5, 9), ("start", "exit"), shared_libraries
+        "libraries that a thousand processes share", 2_000, "file", (0, 2, 3, 4, 5, 9), ("start", "exit"),
+        shared_libraries,
     ),
     "random": Workload(
-        "random partial maps by sixteen processes", 100_000, "shmem", (1, 2, 4, 6, 9), ("run",), random_partial_maps
+        "random partial maps by sixteen processes", 100_000, "shmem", (1, 2, 4, 6, 9), ("run",),
+        random_partial_maps,
     ),
 }  # fmt: skip
 """Every kind by its name on the command line."""
@@ -173,7 +175,9 @@ def write_synthetic(
     rng = np.random.default_rng(seed)
     orders = orders_of(workload, folios or workload.folios, rng)
     writer.add_folios(orders, np.full(len(orders), KINDS.index(workload.kind), np.uint8))
-    writer.meta = Meta(NO_PAGE_MAPCOUNT, {}, workload.phases, f"synthetic: {name}, {events} events, seed {seed}")
+    writer.meta = Meta(
+        NO_PAGE_MAPCOUNT, {}, workload.phases, f"synthetic: {name}, {events} events, seed {seed}"
+    )
     for phase, rows in blocks(workload, orders, rng):
         rows = rows[: events - writer.events]
         folio, mm, op, page, nr = (rows[:, k] for k in range(5))

@@ -104,7 +104,9 @@ def parse_meta(text: str) -> Meta:
     phases = data.get("phases", [])
     if not _names(phases) or len(phases) > MOST_PHASES:
         raise TraceError(f'"phases" is a list of at most {MOST_PHASES} names')
-    return Meta(flavour.on(data["bits"]), _mms(data.get("mms", {})), tuple(phases), _text(data.get("origin", "")))
+    return Meta(
+        flavour.on(data["bits"]), _mms(data.get("mms", {})), tuple(phases), _text(data.get("origin", ""))
+    )
 
 
 def _names(value: Any) -> bool:

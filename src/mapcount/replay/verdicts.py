@@ -12,10 +12,25 @@ from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 
-from mapcount.replay.rules import ENTIRE, NR, NR_PAGES, SHARED, SLOTTED, SUM1, SUM2, TOTAL, TWICE, VERDICT
-from mapcount.replay.rules import ONE, ROW, L, ZERO, i32
+from mapcount.replay.jit import jit
+from mapcount.replay.rules import (
+    ENTIRE,
+    NR,
+    NR_PAGES,
+    ONE,
+    ROW,
+    SHARED,
+    SLOTTED,
+    SUM1,
+    SUM2,
+    TOTAL,
+    TWICE,
+    VERDICT,
+    ZERO,
+    L,
+    i32,
+)
 
 
 class Verdict(IntEnum):
@@ -35,7 +50,7 @@ TIME: Final = EVENTS + KINDS * L
 LANES_64: Final = TIME + KINDS * L
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> None:
     """Count the verdict on each lane's folio after its event; `first`: the window's first row.
 
@@ -45,7 +60,11 @@ def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> Non
     for k in range(L):
         total, nr_pages = lanes[TOTAL + k], lanes[NR_PAGES + k]
         guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (lanes[TWICE + k] != ZERO)
-        large = lanes[SHARED + k] != ZERO if lanes[SLOTTED + k] != ZERO else (guess if guesses & (nr_pages > 1) else True)
+        large = (
+            lanes[SHARED + k] != ZERO
+            if lanes[SLOTTED + k] != ZERO
+            else (guess if guesses & (nr_pages > 1) else True)
+        )
         maybe = (total > 1) & large
         mm = wide[SUM1 + k] / np.float64(max(total, ONE))
         one = (mm == np.floor(mm)) & (mm * wide[SUM1 + k] == wide[SUM2 + k])
@@ -59,10 +78,12 @@ def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> Non
         row = np.int64(lanes[ROW + k]) + first
         for verdict in range(KINDS):
             counted[EVENTS + verdict * L + k] += (after == verdict) & happens
-            counted[TIME + verdict * L + k] += row * (np.int64(before == verdict) - np.int64(after == verdict))
+            counted[TIME + verdict * L + k] += row * (
+                np.int64(before == verdict) - np.int64(after == verdict)
+            )
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@jit
 def gather(orders: Any, n: int, counted: Any, tally: Any) -> None:
     """Add what the first `n` lanes counted to `tally[order, events or time, verdict]`."""
     for k in range(n):

@@ -9,9 +9,11 @@ from mapcount.replay.compare import Comparison, Counts, Judged
 from mapcount.replay.schemes import Measure, Time
 from mapcount.report.words import share, size
 
+
 def draw_comparison(comparison: Comparison, *, every: bool) -> Iterator[str]:
     """The comparison as lines of text. `every`: also by folio size and by phase."""
-    yield f"{comparison.trace}: {comparison.events:,} events of {comparison.folios:,} folios, {comparison.large:,} large"
+    size_words = f"{comparison.events:,} events of {comparison.folios:,} folios, {comparison.large:,} large"
+    yield f"{comparison.trace}: {size_words}"
     yield ""
     yield from _head()
     for judged in comparison.judged:
@@ -36,18 +38,23 @@ def draw_comparison(comparison: Comparison, *, every: bool) -> Iterator[str]:
 
 
 def _head() -> Iterator[str]:
-    yield f"{'':<22}{'bytes':>7}{'updates':>9}{'locked':>8}  {'falsely shared':>18}  {'falsely exclusive':>18}{'copies/':>11}"
-    yield f"{'scheme':<22}{'/folio':>7}{'/event':>9}{'/event':>8}  {'events':>9}{'time':>9}  {'events':>9}{'time':>9}{'1000 events':>11}"
+    yield _line("", "bytes", "updates", "locked", "falsely", "shared", "falsely", "exclusive", "copies/")
+    yield _line("scheme", "/folio", "/event", "/event", "events", "time", "events", "time", "1000 ev.")
+
+
+def _line(name: str, *cells: str) -> str:
+    widths = (7, 9, 8, 10, 9, 10, 10, 10)
+    columns = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+    return f"{name[:21]:<22}{''.join(columns)}".rstrip()
 
 
 def _row(name: str, state_bytes: str, counts: Counts, time: tuple[float, float] | None) -> str:
     shared, exclusive = (share(counts.share(m)) for m in (Measure.FALSELY_SHARED, Measure.FALSELY_EXCLUSIVE))
     of_time = [share(t) for t in time] if time else ["", ""]
     copies = 1000 * counts.per_event(Measure.COPIES)
-    return (
-        f"{name[:21]:<22}{state_bytes:>7}{counts.per_event(Measure.UPDATES):>9.2f}{counts.per_event(Measure.LOCKED):>8.2f}"
-        f"  {shared:>9}{of_time[0]:>9}  {exclusive:>9}{of_time[1]:>9}{copies:>11.1f}"
-    )
+    updates, locked = counts.per_event(Measure.UPDATES), counts.per_event(Measure.LOCKED)
+    cells = (shared, of_time[0], exclusive, of_time[1])
+    return _line(name, state_bytes, f"{updates:.2f}", f"{locked:.2f}", *cells, f"{copies:.1f}")
 
 
 def comparison_as_data(comparison: Comparison) -> dict[str, Any]:

@@ -19,8 +19,8 @@ def draw_summary(summary: Summary) -> Iterator[str]:
     yield "in the end:"
     yield f"  mapped                {summary.mapped:>16,} folios"
     yield f"  truly shared          {summary.shared:>16,}"
-    yield f"  called shared, though exclusive {summary.falsely_shared:>6,}{mark(summary.falsely_shared)}"
-    yield f"  called exclusive, though shared {summary.falsely_exclusive:>6,}{mark(summary.falsely_exclusive)}"
+    yield f"  falsely called shared {summary.falsely_shared:>16,}{_mark(summary.falsely_shared)}"
+    yield f"  falsely exclusive     {summary.falsely_exclusive:>16,}{_mark(summary.falsely_exclusive)}"
     if summary.accuracy:
         yield ""
         yield "after every event, while mapped:     right   falsely shared   falsely exclusive"
@@ -30,7 +30,7 @@ def draw_summary(summary: Summary) -> Iterator[str]:
             yield f"  {'':<18}    of time {_row(accuracy.time)}"
 
 
-def mark(wrong: int) -> str:
+def _mark(wrong: int) -> str:
     """What stands behind a number that should be 0."""
     return "  <- WRONG" if wrong else ""
 

@@ -58,8 +58,8 @@ SCHEMES = {
     for scheme in (
         n_slots(2, "two-slots", "the kernel's: two owner slots and a flag"),
         n_slots(1, "one-slot", "one owner slot and a flag"),
-        _pages("first-page", "before 6.15: a guess from the first page's count", pages.first_page_maybe_shared),
-        _pages("per-page", "every page's count: shared once any page is mapped twice", pages.any_page_maybe_shared),
+        _pages("first-page", "before 6.15: guessed from the first page", pages.first_page_maybe_shared),
+        _pages("per-page", "shared once any page is mapped twice", pages.any_page_maybe_shared),
         Scheme(
             "exact", "two sums over the mappings' MM ids: never wrong", _constant(2), _constant(16),
             exact.add, exact.remove, exact.maybe_shared,
