@@ -9,7 +9,6 @@ import click
 
 from mapcount.cli import CANNOT, USAGE
 
-
 DEFAULT = ("two-slots", "one-slot", "n-slots:4", "first-page", "per-page", "exact", "two-slots+reset:16")
 
 

@@ -31,12 +31,17 @@ from mapcount.tracking.flavour import FLAVOURS
     is_flag=True,
     help="Judge the kernel after every event: how often, and how long, is it wrong?",
 )
+@click.option(
+    "--scheme",
+    metavar="NAME",
+    help="Judge this scheme, as `mapcount compare` does, in place of the kernel: two-slots, …, FILE.py:CLASS.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
 @click.option(
     "--synthetic",
     metavar="KIND",
-    help="Write a synthetic trace instead: fork-exec-storm, prefork, zygote, snapshot, shared-libraries or "
-    "random.",
+    help="Write a synthetic trace instead: fork-exec-storm, prefork, zygote, snapshot, "
+    "shared-libraries or random.",
 )
 @click.option(
     "--events",
@@ -61,6 +66,7 @@ def replay(
     flavour: str | None,
     bits: str | None,
     every_event: bool,
+    scheme: str | None,
     threads: int | None,
     synthetic: str | None,
     events: int,
@@ -74,6 +80,7 @@ def replay(
     trace is damaged, or tells of an event that cannot be; the message names the row.
     """
     from mapcount.replay.trace import TraceError
+    from mapcount.schemes.scheme import SchemeError
 
     if (trace is None) == (synthetic is None):
         raise click.UsageError("give a trace to replay, or --synthetic KIND and -o NAME.trace to make one")
@@ -82,10 +89,13 @@ def replay(
             _synthesise(synthetic, output, events, folios, seed, force=force)
             return
         assert trace is not None
+        if scheme is not None:
+            _judge(trace, scheme, output, flavour or bits, threads, as_json=as_json)
+            return
         wrong = _replay(
             trace, output, flavour, bits, every=every_event, threads=threads, as_json=as_json, force=force
         )
-    except TraceError as error:
+    except (TraceError, SchemeError) as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
     except MemoryError:
@@ -108,6 +118,24 @@ def _synthesise(
     with TraceWriter(output, force=force) as writer:
         write_synthetic(writer, kind, events, seed, folios)
     click.echo(f"wrote {output}: {writer.events:,} events of {writer.folios:,} folios")
+
+
+def _judge(
+    name: str, word: str, output: str | None, kernel: str | None, threads: int | None, *, as_json: bool
+) -> None:
+    """Replay a trace on one scheme."""
+    from mapcount.replay.compare import compare
+    from mapcount.replay.reader import Trace
+    from mapcount.report.compare import comparison_as_data, draw_comparison
+    from mapcount.schemes.registry import find
+
+    if output is not None or kernel is not None:
+        raise click.UsageError("--scheme judges a scheme: it takes no -o, no --flavour and no --bits")
+    found = compare(Trace(name), [find(word)], threads=threads)
+    if as_json:
+        click.echo(json.dumps(comparison_as_data(found), indent=1))
+    else:
+        click.echo("\n".join(draw_comparison(found, every=True)))
 
 
 def _replay(

@@ -209,6 +209,8 @@ class Trace:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "No such file"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"not a Parquet file, or a damaged one ({visible(str(error).splitlines()[0])[:200]})"

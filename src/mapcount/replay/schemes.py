@@ -18,6 +18,7 @@ from mapcount.replay.folios import ANON, HUGETLB, ID_MASK, ORDER_MASK, SHAPE_SHI
 from mapcount.replay.grouping import DOES_SHIFT, ENTRY, IS_NEW, PAGE_BITS, PHASE_SHIFT, SUBTRACTS
 from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_ORDER, MOST_PHASES
+from mapcount.replay.tryout import try_out
 from mapcount.schemes.scheme import Scheme, SchemeError
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
 
@@ -64,12 +65,15 @@ def no_walk(state: Any, owner: int, total: int) -> None:
 
 def compiled(function: Any, signature: Any, name: str) -> Any:
     """The function, compiled; once for all for those that come with mapcount."""
-    ours = str(getattr(function, "__module__", "")).startswith("mapcount.") or function is no_walk
     try:
-        return njit(signature, cache=ours, nogil=True)(function)
+        return njit(signature, cache=_ours(function), nogil=True)(function)
     except NumbaError as error:
         why = next((line for line in str(error).splitlines() if line.strip()), "")
         raise SchemeError(f"{name}.{function.__name__} cannot be compiled: {why[:300]}") from None
+
+
+def _ours(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("mapcount.")
 
 
 class SchemeReplay:
@@ -105,6 +109,8 @@ class SchemeReplay:
             compiled(scheme.maybe_shared, ANSWER, name),
             compiled(scheme.walked or no_walk, WALK, name),
         )
+        if not _ours(scheme.add):
+            try_out(scheme, self._functions)
 
     def replay(self, events: Any, starts: Any, folios: Folios, f: int, n: int, first: int) -> None:
         """Apply the sorted events, known to be legal, of folios [f, f + n). Threads do so side by side."""
