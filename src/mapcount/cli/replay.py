@@ -34,7 +34,7 @@ from mapcount.tracking.flavour import FLAVOURS
 @click.option(
     "--scheme",
     metavar="NAME",
-    help="Judge this scheme, as `mapcount compare` does, in place of the kernel: two-slots, …, FILE.py:CLASS.",
+    help="Judge this scheme, as `mapcount compare` does, not the kernel: two-slots, …, FILE.py:CLASS.",
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
 @click.option(

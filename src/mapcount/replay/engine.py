@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, VERDICT_SHIFT, Folios
 from mapcount.replay.grouping import (
+    BLOCKS,
     DOES,
     SUBTRACTS,
+    Packed,
     block_bits,
     count_blocks,
     first_unsound,
+    rank,
     scatter,
     sort_block,
 )
@@ -40,6 +43,7 @@ from mapcount.replay.rules import (
     L,
     arbitrary,
     fetch,
+    fetch_all,
     load,
     rules_of,
     step,
@@ -51,6 +55,8 @@ from mapcount.replay.trace import MOST_MM, MOST_ORDER, Op, TraceError, one_entry
 from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
 from mapcount.tracking.flavour import Flavour
 
+RANKS = 1 << 12
+"""Folios with so many events in a window, or more, are taken to have as many as each other."""
 NO_ROW = (1 << 32) - 1
 Tally = NDArray[np.int64]
 """[order, events or time, verdict]; see `verdicts.py`."""
@@ -59,45 +65,52 @@ Tally = NDArray[np.int64]
 @jit
 def replay_folios(
     events: Any, starts: Any, state: Any, f: int, folios: int, rules: Any, every: bool, guesses: bool,
-    first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
+    first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any, counts: Any, ranked: Any,
 ) -> None:  # fmt: skip
     """Apply the sorted events of folios [f, f + folios); the first illegal one goes to `bad`.
 
     After an illegal event its folio's state means nothing. The others go on, so that the first is found.
     """
     orders = np.zeros(L, np.int64)
-    for g in range(0, folios, L):
-        n = min(L, folios - g)
-        most: Any = 0
+    at, ends = np.zeros(L, np.uint64), np.zeros(L, np.uint64)
+    touched = rank(starts, folios, counts, ranked)
+    for g in range(0, touched, L):
+        n = min(L, touched - g)
+        at[:] = 0
+        ends[:] = 0
         for k in range(n):
-            most = max(most, np.int64(starts[g + k + 1]) - np.int64(starts[g + k]))
-        if most == 0:
-            continue
-        load(state, f + g, n, rules, lanes, wide)
-        for t in range(most):
-            fetch(events, starts, g, n, t, lanes)
+            at[k], ends[k] = starts[ranked[g + k]], starts[ranked[g + k] + 1]
+            ranked[g + k] += f
+        which = ranked[g : g + n]
+        longest, shortest = (ends - at).max(), (ends - at).min()
+        load(state, which, rules, lanes, wide)
+        for t in range(longest):
+            if t < shortest:
+                fetch_all(events, at, t, lanes)
+            else:
+                fetch(events, at, ends, t, lanes)
             wrong = step(lanes, rules.most_in_slot)
             if rules.any_level:
                 wrong = arbitrary(lanes)
             if wrong | truth(lanes, wide):
-                note(lanes, f + g, n, bad)
+                note(lanes, which, bad)
             if every:
                 judge(lanes, wide, counted, first, guesses)
-        store(state, f + g, n, rules, lanes, wide)
+        store(state, which, rules, lanes, wide)
         if every:
             for k in range(n):
-                orders[k] = (state[2][f + g + k] >> np.uint32(SHAPE_SHIFT)) & np.uint32(ORDER_MASK)
+                orders[k] = (state[2][which[k]] >> np.uint32(SHAPE_SHIFT)) & np.uint32(ORDER_MASK)
             gather(orders, n, counted, tally)
             counted[:] = 0
 
 
 @jit
-def note(lanes: Any, f: int, n: int, bad: Any) -> None:
+def note(lanes: Any, which: Any, bad: Any) -> None:
     """Keep the first illegal event: (row, reasons, mappings after it, folio)."""
-    for k in range(n):
+    for k in range(len(which)):
         row = np.int64(lanes[ROW + k])
         if lanes[WRONG + k] and row < bad[0]:
-            bad[0], bad[1], bad[2], bad[3] = row, lanes[WRONG + k], lanes[TOTAL + k], f + k
+            bad[0], bad[1], bad[2], bad[3] = row, lanes[WRONG + k], lanes[TOTAL + k], which[k]
 
 
 class _Desk:
@@ -106,17 +119,19 @@ class _Desk:
     def __init__(self, block: int) -> None:
         self.starts = np.zeros(block + 1, np.uint32)
         self.at = np.zeros(block, np.uint32)
-        self.sorted = np.zeros((0, 4), np.uint32)
+        self.ranked = np.zeros(max(block, 2 * BLOCKS), np.int64)
+        self.counts = np.zeros(RANKS, np.int64)
+        self.sorted: Packed = np.zeros((0, 2), np.uint64)
         self.lanes = np.zeros(LANES_32, np.int32)
         self.wide = np.zeros(LANES_F64, np.float64)
         self.counted = np.zeros(LANES_64, np.int64)
         self.tally: Tally = np.zeros((MOST_ORDER + 1, 2, KINDS), np.int64)
         self.bad = np.array([NO_ROW, 0, 0, 0], np.int64)
 
-    def room(self, events: int) -> NDArray[np.uint32]:
+    def room(self, events: int) -> Packed:
         """Space for so many sorted events."""
         if len(self.sorted) < events:
-            self.sorted = np.empty((events + events // 4, 4), np.uint32)
+            self.sorted = np.empty((events + events // 4, 2), np.uint64)
         return self.sorted
 
 
@@ -148,7 +163,7 @@ class Engine:
         self._bits = block_bits(len(folios))
         self._blocks = (len(folios) >> self._bits) + 1
         self._desks = [_Desk(1 << self._bits) for _ in range(self.threads)]
-        self._packed = np.zeros((0, 4), np.uint32)
+        self._packed: Packed = np.zeros((0, 2), np.uint64)
         self._pool = ThreadPoolExecutor(self.threads)
 
     def __enter__(self) -> Engine:
@@ -189,7 +204,7 @@ class Engine:
         """Pack the events by block into `_packed`; where each block's end."""
         n, parts = len(columns[0]), self.threads
         if len(self._packed) < n:
-            self._packed = np.empty((n, 4), np.uint32)
+            self._packed = np.empty((n, 2), np.uint64)
         edges = [n * part // parts for part in range(parts + 1)]
         counts = np.zeros((parts, self._blocks), np.uint32)
         list(self._pool.map(
@@ -229,7 +244,7 @@ class Engine:
     def _replay(
         self,
         desk: _Desk,
-        events: NDArray[np.uint32],
+        events: Packed,
         starts: NDArray[np.uint32],
         f: int,
         folios: int,
@@ -242,6 +257,7 @@ class Engine:
         replay_folios(
             events, starts, self.folios.state, f, folios, self._rules, self.every, self.pages is not None,
             first, desk.lanes, desk.wide, desk.counted, desk.tally, desk.bad,
+            desk.counts, desk.ranked,
         )  # fmt: skip
         if desk.bad[0] == NO_ROW:
             for scheme in self.schemes:

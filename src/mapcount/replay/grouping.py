@@ -1,12 +1,10 @@
 """Bringing a window's events into an order that caches like: by blocks of folios, then by folio.
 
-Time order within a folio is kept; between folios it does not matter. An event is packed into four words
-of 32 bits (16 bytes):
+Time order within a folio is kept; between folios it does not matter. An event is packed into two words of
+64 bits:
 
-    word 0   MM id in 22 bits, what the event does in 3, phase in 5; bit 31 is for `pages.py`
-    word 1   first page in 18 bits, then the folio's number inside its block in 14
-    word 2   nr
-    word 3   the row in the window
+    word 0   MM id in 22 bits, what the event does in 3, phase in 5; bit 31 is for `pages.py`; from 32 on: nr
+    word 1   first page in 18 bits, the folio's number inside its block in 14; from 32 on: the row in the window
 """
 
 from __future__ import annotations
@@ -29,15 +27,19 @@ DOES = {
 DOES_BY_OP = np.uint32(sum(does << 3 * op for op, does in DOES.items()))
 """The same as one number: three bits for each op."""
 PHASE_SHIFT = 25
-FIRST_TWICE = np.uint32(1 << 31)
+TWICE_SHIFT = 31
+FIRST_TWICE = np.uint64(1 << TWICE_SHIFT)
 """After this event, the folio's first page is mapped more than once."""
+NR_SHIFT = ROW_SHIFT = 32
 PAGE_BITS = 18
+PAGE_MASK = (1 << PAGE_BITS) - 1
 MOST_BLOCK_BITS = 14
+INSIDE_MASK = (1 << MOST_BLOCK_BITS) - 1
 """2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
 BLOCKS = 1 << 10
 """How many streams a window is scattered to, as long as blocks do not get too large."""
 
-Packed = NDArray[np.uint32]
+Packed = NDArray[np.uint64]
 
 
 def block_bits(folios: int) -> int:
@@ -86,10 +88,10 @@ def scatter(
         j = np.uint64(at[block])
         at[block] += np.uint32(1)
         does = DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7)
-        out[j, 0] = mm[i] | does << np.uint32(DOES_SHIFT) | np.uint32(phase[i]) << np.uint32(PHASE_SHIFT)
-        out[j, 1] = page[i] | (folio[i] & inside) << np.uint32(PAGE_BITS)
-        out[j, 2] = nr[i]
-        out[j, 3] = np.uint32(i)
+        flags = mm[i] | does << np.uint32(DOES_SHIFT) | np.uint32(phase[i]) << np.uint32(PHASE_SHIFT)
+        place = page[i] | (folio[i] & inside) << np.uint32(PAGE_BITS)
+        out[j, 0] = np.uint64(flags) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
+        out[j, 1] = np.uint64(place) | i << np.uint64(ROW_SHIFT)
 
 
 @jit
@@ -97,15 +99,37 @@ def sort_block(events: Any, start: int, stop: int, folios: int, starts: Any, at:
     """A block's events [start, stop) by folio, into `out`; folio f's are then [starts[f], starts[f + 1])."""
     starts[: folios + 1] = 0
     for i in range(np.uint64(start), np.uint64(stop)):
-        starts[np.uint64(events[i, 1] >> np.uint32(PAGE_BITS)) + np.uint64(1)] += np.uint32(1)
+        starts[(events[i, 1] >> np.uint64(PAGE_BITS) & np.uint64(INSIDE_MASK)) + np.uint64(1)] += np.uint32(1)
     for f in range(folios):
         starts[f + 1] += starts[f]
     at[:folios] = starts[:folios]
     for i in range(np.uint64(start), np.uint64(stop)):
-        k = np.uint64(events[i, 1] >> np.uint32(PAGE_BITS))
+        k = events[i, 1] >> np.uint64(PAGE_BITS) & np.uint64(INSIDE_MASK)
         j = np.uint64(at[k])
         at[k] += np.uint32(1)
         out[j, 0] = events[i, 0]
         out[j, 1] = events[i, 1]
-        out[j, 2] = events[i, 2]
-        out[j, 3] = events[i, 3]
+
+
+@jit
+def rank(starts: Any, folios: int, counts: Any, ranked: Any) -> Any:
+    """Put the folios that have events into `ranked`, those with most first. Returns how many there are.
+
+    Folios of one rank have about as many events, and fill the lanes of `rules.py` evenly.
+    """
+    most = len(counts) - 1
+    counts[:] = 0
+    for f in range(folios):
+        events: Any = np.int64(starts[f + 1]) - np.int64(starts[f])
+        counts[most - min(events, most)] += 1
+    at = 0
+    for c in range(most + 1):
+        at, counts[c] = at + counts[c], at
+    touched = counts[most]
+    for f in range(folios):
+        events = np.int64(starts[f + 1]) - np.int64(starts[f])
+        c = most - min(events, most)
+        if c < most:
+            ranked[counts[c]] = f
+            counts[c] += 1
+    return touched

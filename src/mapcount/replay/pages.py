@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, Folios
-from mapcount.replay.grouping import DOES_SHIFT, ENTRY, FIRST_TWICE, IS_NEW, PAGE_BITS, SUBTRACTS
+from mapcount.replay.grouping import (
+    DOES_SHIFT,
+    ENTRY,
+    FIRST_TWICE,
+    IS_NEW,
+    NR_SHIFT,
+    PAGE_MASK,
+    ROW_SHIFT,
+    SUBTRACTS,
+)
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
@@ -65,9 +74,9 @@ def count_pages(
         nr_pages = np.int64(1) << order
         base = np.int64(offsets[f + k])
         for j in range(starts[k], starts[k + 1]):
-            does = events[j, 0] >> np.uint32(DOES_SHIFT) & np.uint32(7)
-            page = np.int64(events[j, 1] & np.uint32((1 << PAGE_BITS) - 1))
-            nr = np.int64(events[j, 2])
+            does = np.int64(events[j, 0] >> np.uint64(DOES_SHIFT) & np.uint64(7))
+            page = np.int64(events[j, 1] & np.uint64(PAGE_MASK))
+            nr = np.int64(events[j, 0] >> np.uint64(NR_SHIFT))
             entry = does & ENTRY or (does & IS_NEW and order in (PMD_ORDER, PUD_ORDER))
             if hugetlb or page + nr > nr_pages:
                 continue
@@ -79,8 +88,9 @@ def count_pages(
                 for i in range(base + page, base + page + nr):
                     fewest = min(fewest, counts[i])
                 if fewest == 0:
-                    if events[j, 3] < bad[0]:
-                        bad[0], bad[1], bad[2], bad[3] = events[j, 3], PAGE, 0, f + k
+                    row = np.int64(events[j, 1] >> np.uint64(ROW_SHIFT))
+                    if row < bad[0]:
+                        bad[0], bad[1], bad[2], bad[3] = row, PAGE, 0, f + k
                     break
                 for i in range(base + page, base + page + nr):
                     counts[i] -= np.uint32(1)

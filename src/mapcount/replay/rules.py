@@ -25,7 +25,7 @@ from mapcount.replay.folios import (
     SHARED_SHIFT,
     VERDICT_SHIFT,
 )
-from mapcount.replay.grouping import DOES_SHIFT, PAGE_BITS
+from mapcount.replay.grouping import DOES_SHIFT, NR_SHIFT, PAGE_MASK, ROW_SHIFT
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_MAPPINGS
@@ -35,11 +35,11 @@ L: Final = 16
 """Lanes: folios side by side."""
 
 # Columns of the 32-bit lanes, each L long: the event, the folio's shape, its state, and what was wrong.
-MM, DOES, PAGE, NR, ROW, TWICE = (k * L for k in range(6))
-NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(6, 10))
-TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(10, 19))
-DELTA, WRONG = 19 * L, 20 * L
-LANES_32: Final = 21 * L
+MM, DOES, PAGE, NR, ROW = (k * L for k in range(5))
+NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(5, 9))
+TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(9, 18))
+DELTA, WRONG = 18 * L, 19 * L
+LANES_32: Final = 20 * L
 # Columns of the float64 lanes: the truth.
 SUM1, SUM2 = 0 * L, 1 * L
 LANES_F64: Final = 2 * L
@@ -75,67 +75,78 @@ def rules_of(flavour: Flavour) -> Rules:
 
 
 @jit
-def load(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
-    """Put the state of folios [f, f + n) into the lanes; the others are empty."""
+def load(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
+    """Put the state of these folios into the lanes; the others are empty."""
     large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
     lanes[:] = 0
     wide[:] = 0
-    for k in range(n):
-        shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
+    for k in range(len(which)):
+        f = which[k]
+        shape = owner0[f] >> np.uint32(SHAPE_SHIFT)
         order = shape & np.uint32(ORDER_MASK)
         hugetlb = shape & np.uint32(HUGETLB) != 0
         lanes[NR_PAGES + k] = 1 << order
         lanes[WHOLE_NR + k] = 1 << order if order in (PMD_ORDER, PUD_ORDER) or hugetlb else 0
         lanes[BY_PTES + k] = not hugetlb
         lanes[SLOTTED + k] = rules.owner_slots and order > 0 and not hugetlb
-        lanes[TOTAL + k] = large_mapcount[f + k]
-        lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f + k]
-        lanes[OWNER0 + k] = owner0[f + k] & np.uint32(ID_MASK)
-        lanes[OWNER1 + k] = owner1[f + k] & np.uint32(ID_MASK)
-        lanes[SHARED + k] = owner1[f + k] >> np.uint32(SHARED_SHIFT)
-        lanes[VERDICT + k] = (owner1[f + k] >> np.uint32(VERDICT_SHIFT)) & np.uint32(7)
-        lanes[COUNT0 + k] = count0[f + k]
-        lanes[COUNT1 + k] = count1[f + k]
-        wide[SUM1 + k] = sum1[f + k]
-        wide[SUM2 + k] = sum2[f + k]
+        lanes[TOTAL + k] = large_mapcount[f]
+        lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f]
+        lanes[OWNER0 + k] = owner0[f] & np.uint32(ID_MASK)
+        lanes[OWNER1 + k] = owner1[f] & np.uint32(ID_MASK)
+        lanes[SHARED + k] = owner1[f] >> np.uint32(SHARED_SHIFT)
+        lanes[VERDICT + k] = (owner1[f] >> np.uint32(VERDICT_SHIFT)) & np.uint32(7)
+        lanes[COUNT0 + k] = count0[f]
+        lanes[COUNT1 + k] = count1[f]
+        wide[SUM1 + k] = sum1[f]
+        wide[SUM2 + k] = sum2[f]
 
 
 @jit
-def store(state: Any, f: int, n: int, rules: Any, lanes: Any, wide: Any) -> None:
-    """Take the state of folios [f, f + n) out of the lanes again."""
+def store(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
+    """Take the state of these folios out of the lanes again."""
     large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
-    for k in range(n):
-        large_mapcount[f + k] = lanes[TOTAL + k]
-        entire[f + k] = lanes[PAGES + k if rules.any_level else ENTIRE + k]
-        shape = owner0[f + k] & ~np.uint32(ID_MASK)
-        owner0[f + k] = shape | np.uint32(lanes[OWNER0 + k])
+    for k in range(len(which)):
+        f = which[k]
+        large_mapcount[f] = lanes[TOTAL + k]
+        entire[f] = lanes[PAGES + k if rules.any_level else ENTIRE + k]
+        shape = owner0[f] & ~np.uint32(ID_MASK)
+        owner0[f] = shape | np.uint32(lanes[OWNER0 + k])
         flags = np.uint32(lanes[SHARED + k]) << np.uint32(SHARED_SHIFT)
         flags |= np.uint32(lanes[VERDICT + k]) << np.uint32(VERDICT_SHIFT)
-        owner1[f + k] = np.uint32(lanes[OWNER1 + k]) | flags
-        count0[f + k] = lanes[COUNT0 + k]
-        count1[f + k] = lanes[COUNT1 + k]
-        sum1[f + k] = wide[SUM1 + k]
-        sum2[f + k] = wide[SUM2 + k]
+        owner1[f] = np.uint32(lanes[OWNER1 + k]) | flags
+        count0[f] = lanes[COUNT0 + k]
+        count1[f] = lanes[COUNT1 + k]
+        sum1[f] = wide[SUM1 + k]
+        sum2[f] = wide[SUM2 + k]
 
 
 @jit
-def fetch(events: Any, starts: Any, f: int, n: int, t: int, lanes: Any) -> None:
-    """Put event number `t` of each of the folios into its lane, or an empty event."""
-    for k in range(n):
-        j = np.uint64(starts[f + k] + t)
-        if j < np.uint64(starts[f + k + 1]):
-            word = events[j, 0]
-            lanes[MM + k] = word & np.uint32(ID_MASK)
-            lanes[DOES + k] = word >> np.uint32(DOES_SHIFT) & np.uint32(7)
-            lanes[TWICE + k] = word >> np.uint32(31)
-            lanes[PAGE + k] = events[j, 1] & np.uint32((1 << PAGE_BITS) - 1)
-            lanes[NR + k] = events[j, 2]
-            lanes[ROW + k] = events[j, 3]
+def fetch(events: Any, at: Any, ends: Any, t: int, lanes: Any) -> None:
+    """Put each lane's event number `t` into it: the one at `at + t`, or an empty one from `ends` on."""
+    for k in range(L):
+        j = at[k] + np.uint64(t)
+        if j < ends[k]:
+            unpack(events[j, 0], events[j, 1], k, lanes)
         else:
-            lanes[MM + k] = 0
-            lanes[DOES + k] = 0
-            lanes[PAGE + k] = 0
-            lanes[NR + k] = 0
+            unpack(np.uint64(0), np.uint64(0), k, lanes)
+
+
+@jit
+def fetch_all(events: Any, at: Any, t: int, lanes: Any) -> None:
+    """The same where every lane has such an event."""
+    for k in range(L):
+        j = at[k] + np.uint64(t)
+        unpack(events[j, 0], events[j, 1], k, lanes)
+
+
+@jit
+def unpack(word0: Any, word1: Any, k: int, lanes: Any) -> None:
+    """Put a packed event (`grouping.py`) into a lane."""
+    lanes[MM + k] = word0 & np.uint64(ID_MASK)
+    lanes[DOES + k] = word0 >> np.uint64(DOES_SHIFT)
+    lanes[NR + k] = word0 >> np.uint64(NR_SHIFT)
+    lanes[PAGE + k] = word1 & np.uint64(PAGE_MASK)
+    lanes[ROW + k] = word1 >> np.uint64(ROW_SHIFT)
 
 
 @jit

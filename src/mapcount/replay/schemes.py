@@ -15,7 +15,16 @@ from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from mapcount.replay.folios import ANON, HUGETLB, ID_MASK, ORDER_MASK, SHAPE_SHIFT, Folios
-from mapcount.replay.grouping import DOES_SHIFT, ENTRY, IS_NEW, PAGE_BITS, PHASE_SHIFT, SUBTRACTS
+from mapcount.replay.grouping import (
+    DOES_SHIFT,
+    ENTRY,
+    IS_NEW,
+    NR_SHIFT,
+    PAGE_MASK,
+    PHASE_SHIFT,
+    ROW_SHIFT,
+    SUBTRACTS,
+)
 from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_ORDER, MOST_PHASES
 from mapcount.replay.tryout import try_out
@@ -175,11 +184,11 @@ def replay_scheme(
         before: Any = np.int64(verdicts[f + k])
         for j in range(starts[k], starts[k + 1]):
             word = events[j, 0]
-            mm = np.int64(word & np.uint32(ID_MASK))
-            does = np.int64(word >> np.uint32(DOES_SHIFT) & np.uint32(7))
-            phase = np.int64(word >> np.uint32(PHASE_SHIFT) & np.uint32(31))
-            page = np.int64(events[j, 1] & np.uint32((1 << PAGE_BITS) - 1))
-            pages = np.int64(events[j, 2])
+            mm = np.int64(word & np.uint64(ID_MASK))
+            does = np.int64(word >> np.uint64(DOES_SHIFT) & np.uint64(7))
+            phase = np.int64(word >> np.uint64(PHASE_SHIFT) & np.uint64(31))
+            page = np.int64(events[j, 1] & np.uint64(PAGE_MASK))
+            pages = np.int64(word >> np.uint64(NR_SHIFT))
             entry = does & ENTRY != 0 or (does & IS_NEW != 0 and order in (PMD_ORDER, PUD_ORDER))
             mappings = np.int64(1) if entry else pages
             d = -mappings if does & SUBTRACTS else mappings
@@ -213,7 +222,7 @@ def replay_scheme(
                 if after == 2 and before != 2 and anon:
                     count[COPIES] += total - entire
             if after != before:
-                row = first + np.int64(events[j, 3])
+                row = first + np.int64(events[j, 1] >> np.uint64(ROW_SHIFT))
                 times[order, 0] += row * (np.int64(before > 0) - np.int64(after > 0))
                 times[order, 1] += row * (np.int64(before == 2) - np.int64(after == 2))
                 times[order, 2] += row * (np.int64(before == 3) - np.int64(after == 3))

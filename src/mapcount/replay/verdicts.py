@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from mapcount.replay.grouping import DOES_SHIFT, TWICE_SHIFT
 from mapcount.replay.jit import jit
 from mapcount.replay.rules import (
+    DOES,
     ENTIRE,
     NR,
     NR_PAGES,
@@ -25,7 +27,6 @@ from mapcount.replay.rules import (
     SUM1,
     SUM2,
     TOTAL,
-    TWICE,
     VERDICT,
     ZERO,
     L,
@@ -44,6 +45,8 @@ class Verdict(IntEnum):
 
 
 KINDS: Final = len(Verdict)
+FIRST_TWICE: Final = np.int32(1 << TWICE_SHIFT - DOES_SHIFT)
+"""Where `pages.py` put its bit, in the lane."""
 # Columns of lanes of whole numbers: events, then time, by verdict.
 EVENTS: Final = 0 * L
 TIME: Final = EVENTS + KINDS * L
@@ -59,7 +62,7 @@ def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> Non
     """
     for k in range(L):
         total, nr_pages = lanes[TOTAL + k], lanes[NR_PAGES + k]
-        guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (lanes[TWICE + k] != ZERO)
+        guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (lanes[DOES + k] & FIRST_TWICE != ZERO)
         large = (
             lanes[SHARED + k] != ZERO
             if lanes[SLOTTED + k] != ZERO
