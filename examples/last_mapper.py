@@ -9,6 +9,7 @@ class LastMapper:
 
     @staticmethod
     def add(state, mm, page, pages, n, total):
+        """`mm` has `n` mappings more."""
         if state[0] != mm:
             state[0] = mm
             state[1] = 0
@@ -17,10 +18,12 @@ class LastMapper:
 
     @staticmethod
     def remove(state, mm, page, pages, n, total):
+        """`mm` has `n` mappings less."""
         if state[0] == mm:
             state[1] -= min(n, state[1])
         return 0
 
     @staticmethod
     def maybe_shared(state, nr_pages, total):
+        """Are there mappings that the last mapper did not add?"""
         return total > 1 and state[1] != total

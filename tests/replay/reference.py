@@ -97,8 +97,8 @@ def window_of(events: Sequence[Event], first: int = 0) -> Window:
     """These events as a window."""
     rows = np.array(events, np.uint32).reshape(-1, 5)
     folio, mm, op, page, nr = rows.T
-    return Window("events", first, folio.copy(), mm.copy(), op.astype(np.uint8), page.copy(), nr.copy(),
-                  np.zeros(len(rows), np.uint8))  # fmt: skip
+    columns = (folio.copy(), mm.copy(), op.astype(np.uint8), page.copy(), nr.copy())
+    return Window((("events", 0),), first, *columns, np.zeros(len(rows), np.uint8))
 
 
 def folios_of(shapes: Sequence[Shape]) -> Folios:

@@ -33,9 +33,11 @@ from mapcount.replay.grouping import (
 from mapcount.replay.illegal import impossible, unsound
 from mapcount.replay.jit import jit
 from mapcount.replay.pages import PageMapcounts, count_pages
-from mapcount.replay.reader import Window
+from mapcount.replay.reader import Window, merged
 from mapcount.replay.rules import (
+    AHEAD,
     LANES_32,
+    LANES_EVENT,
     LANES_F64,
     ROW,
     TOTAL,
@@ -55,6 +57,8 @@ from mapcount.replay.trace import MOST_MM, MOST_ORDER, Op, TraceError, one_entry
 from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
 from mapcount.tracking.flavour import Flavour
 
+EVENTS_PER_FOLIO, MOST_EVENTS = 4, 1 << 23
+"""A window has so many events for each folio, on average, unless that is more than this in all."""
 RANKS = 1 << 12
 """Folios with so many events in a window, or more, are taken to have as many as each other."""
 NO_ROW = (1 << 32) - 1
@@ -71,7 +75,7 @@ def replay_folios(
 
     After an illegal event its folio's state means nothing. The others go on, so that the first is found.
     """
-    orders = np.zeros(L, np.int64)
+    orders, queue = np.zeros(L, np.int64), np.zeros((AHEAD, LANES_EVENT), np.int32)
     at, ends = np.zeros(L, np.uint64), np.zeros(L, np.uint64)
     touched = rank(starts, folios, counts, ranked)
     for g in range(0, touched, L):
@@ -84,18 +88,22 @@ def replay_folios(
         which = ranked[g : g + n]
         longest, shortest = (ends - at).max(), (ends - at).min()
         load(state, which, rules, lanes, wide)
-        for t in range(longest):
-            if t < shortest:
-                fetch_all(events, at, t, lanes)
-            else:
-                fetch(events, at, ends, t, lanes)
-            wrong = step(lanes, rules.most_in_slot)
-            if rules.any_level:
-                wrong = arbitrary(lanes)
-            if wrong | truth(lanes, wide):
-                note(lanes, which, bad)
-            if every:
-                judge(lanes, wide, counted, first, guesses)
+        for begin in range(0, longest, AHEAD):
+            soon = min(AHEAD, longest - begin)
+            for t in range(soon):
+                if begin + t < shortest:
+                    fetch_all(events, at, begin + t, queue[t])
+                else:
+                    fetch(events, at, ends, begin + t, queue[t])
+            for t in range(soon):
+                event = queue[t]
+                wrong = step(event, lanes, rules.most_in_slot)
+                if rules.any_level:
+                    wrong = arbitrary(event, lanes)
+                if wrong | truth(event, lanes, wide):
+                    note(event, lanes, which, bad)
+                if every:
+                    judge(event, lanes, wide, counted, first, guesses)
         store(state, which, rules, lanes, wide)
         if every:
             for k in range(n):
@@ -105,10 +113,10 @@ def replay_folios(
 
 
 @jit
-def note(lanes: Any, which: Any, bad: Any) -> None:
+def note(event: Any, lanes: Any, which: Any, bad: Any) -> None:
     """Keep the first illegal event: (row, reasons, mappings after it, folio)."""
     for k in range(len(which)):
-        row = np.int64(lanes[ROW + k])
+        row = np.int64(event[ROW + k])
         if lanes[WRONG + k] and row < bad[0]:
             bad[0], bad[1], bad[2], bad[3] = row, lanes[WRONG + k], lanes[TOTAL + k], which[k]
 
@@ -291,9 +299,15 @@ def _shares(ends: NDArray[np.uint32], threads: int) -> list[range]:
 
 
 def replay(engine: Engine, windows: Iterator[Window]) -> None:
-    """Replay windows one after the other, reading the next one while the cores are busy."""
+    """Replay windows one after the other, reading the next one while the cores are busy.
+
+    With many folios, some windows are taken together, so that a folio that is brought into cache has more
+    than one event to apply there.
+    """
+    wanted = min(EVENTS_PER_FOLIO * len(engine.folios), MOST_EVENTS)
+    larger = merged(windows, wanted)
     with ThreadPoolExecutor(1) as reading:
-        coming = reading.submit(next, windows, None)
+        coming = reading.submit(next, larger, None)
         while (window := coming.result()) is not None:
-            coming = reading.submit(next, windows, None)
+            coming = reading.submit(next, larger, None)
             engine.replay(window)

@@ -4,7 +4,7 @@ Time order within a folio is kept; between folios it does not matter. An event i
 64 bits:
 
     word 0   MM id in 22 bits, what the event does in 3, phase in 5; bit 31 is for `pages.py`; from 32 on: nr
-    word 1   first page in 18 bits, the folio's number inside its block in 14; from 32 on: the row in the window
+    word 1   first page in 18 bits, the folio's number in its block in 14; from 32 on: the row in the window
 """
 
 from __future__ import annotations

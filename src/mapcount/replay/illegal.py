@@ -79,4 +79,5 @@ def impossible(
 
 
 def _error(window: Window, row: int, reason: str) -> TraceError:
-    return TraceError(f"{window.file}: row {row} (event {window.first + row} of the trace): {reason}")
+    file, at = window.place(row)
+    return TraceError(f"{file}: row {at} (event {window.first + row} of the trace): {reason}")

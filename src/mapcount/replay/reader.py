@@ -34,10 +34,10 @@ DTYPES = {"UInt32": np.uint32, "UInt8": np.uint8}
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Consecutive events: one file's, or what is left of them."""
+    """Consecutive events: one file's, or several files'."""
 
-    file: str
-    """The file's name, for messages."""
+    files: tuple[tuple[str, int], ...]
+    """Name of each file, and which row here is its first: for messages."""
     first: int
     """The number, in the whole trace, of the first event here."""
     folio: NDArray[np.uint32]
@@ -50,10 +50,37 @@ class Window:
     def __len__(self) -> int:
         return len(self.folio)
 
+    def place(self, row: int) -> tuple[str, int]:
+        """The file of a row here, and its row in that file."""
+        name, start = next((name, start) for name, start in reversed(self.files) if start <= row)
+        return name, row - start
+
     @property
     def columns(self) -> tuple[NDArray[np.uint32] | NDArray[np.uint8], ...]:
         """folio, mm, op, page, nr, phase."""
         return (self.folio, self.mm, self.op, self.page, self.nr, self.phase)
+
+
+def merged(windows: Iterator[Window], events: int) -> Iterator[Window]:
+    """The same events in windows of at least so many, as far as there are so many."""
+    waiting: list[Window] = []
+    for window in windows:
+        waiting.append(window)
+        if sum(map(len, waiting)) >= events:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(windows: list[Window]) -> Window:
+    """Windows that follow each other as one."""
+    if len(windows) == 1:
+        return windows[0]
+    first = windows[0].first
+    files = tuple((name, w.first - first + start) for w in windows for name, start in w.files)
+    columns = (np.concatenate(parts) for parts in zip(*(w.columns for w in windows), strict=True))
+    return Window(files, first, *columns)
 
 
 class Trace:
@@ -111,7 +138,7 @@ class Trace:
         phase = table["phase"].to_numpy() if "phase" in table.columns else np.zeros(rows, np.uint8)
         most = max(len(self.meta.phases), 1)
         self._all(path, 0, phase < most, f"phases are numbered from 0 to {most - 1}, as in meta.json", phase)
-        return Window(path.name, first, folio, mm, op, page, nr, phase)
+        return Window(((path.name, 0),), first, folio, mm, op, page, nr, phase)
 
     # -- files ------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The rules of mapping and unmapping, for sixteen folios side by side.
 
 Events come sorted by folio (`grouping.py`). Sixteen consecutive folios form a group: their state and the
-next event of each lie in *lanes*, and one pass over the lanes (`_step`) applies all sixteen events without
+next events of each lie in *lanes*, and one pass over the lanes (`_step`) applies all sixteen events without
 a branch, which compiles to vector instructions. A folio with no event left gets an empty one: no mapping,
 of mm 0. Rules are those of docs/mechanism.md, sections 4 and 5; nothing is shared with `tracking/`, which
 says the same one folio at a time and is what the tests hold this against.
@@ -33,13 +33,17 @@ from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER, Flavour
 
 L: Final = 16
 """Lanes: folios side by side."""
+AHEAD: Final = 8
+"""Events of each that are fetched at a time: what was just written in pieces is slowly read as a vector."""
 
-# Columns of the 32-bit lanes, each L long: the event, the folio's shape, its state, and what was wrong.
+# Columns of an event's lanes, each L long.
 MM, DOES, PAGE, NR, ROW = (k * L for k in range(5))
-NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(5, 9))
-TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(9, 18))
-DELTA, WRONG = 18 * L, 19 * L
-LANES_32: Final = 20 * L
+LANES_EVENT: Final = 5 * L
+# Columns of the 32-bit lanes: the folio's shape, its state, and what was wrong.
+NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(4))
+TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(4, 13))
+DELTA, WRONG = 13 * L, 14 * L
+LANES_32: Final = 15 * L
 # Columns of the float64 lanes: the truth.
 SUM1, SUM2 = 0 * L, 1 * L
 LANES_F64: Final = 2 * L
@@ -88,7 +92,7 @@ def load(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
         lanes[NR_PAGES + k] = 1 << order
         lanes[WHOLE_NR + k] = 1 << order if order in (PMD_ORDER, PUD_ORDER) or hugetlb else 0
         lanes[BY_PTES + k] = not hugetlb
-        lanes[SLOTTED + k] = rules.owner_slots and order > 0 and not hugetlb
+        lanes[SLOTTED + k] = -1 if rules.owner_slots and order > 0 and not hugetlb else 0
         lanes[TOTAL + k] = large_mapcount[f]
         lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f]
         lanes[OWNER0 + k] = owner0[f] & np.uint32(ID_MASK)
@@ -121,48 +125,48 @@ def store(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
 
 
 @jit
-def fetch(events: Any, at: Any, ends: Any, t: int, lanes: Any) -> None:
+def fetch(events: Any, at: Any, ends: Any, t: int, event: Any) -> None:
     """Put each lane's event number `t` into it: the one at `at + t`, or an empty one from `ends` on."""
     for k in range(L):
         j = at[k] + np.uint64(t)
         if j < ends[k]:
-            unpack(events[j, 0], events[j, 1], k, lanes)
+            unpack(events[j, 0], events[j, 1], k, event)
         else:
-            unpack(np.uint64(0), np.uint64(0), k, lanes)
+            unpack(np.uint64(0), np.uint64(0), k, event)
 
 
 @jit
-def fetch_all(events: Any, at: Any, t: int, lanes: Any) -> None:
+def fetch_all(events: Any, at: Any, t: int, event: Any) -> None:
     """The same where every lane has such an event."""
     for k in range(L):
         j = at[k] + np.uint64(t)
-        unpack(events[j, 0], events[j, 1], k, lanes)
+        unpack(events[j, 0], events[j, 1], k, event)
 
 
 @jit
-def unpack(word0: Any, word1: Any, k: int, lanes: Any) -> None:
+def unpack(word0: Any, word1: Any, k: int, event: Any) -> None:
     """Put a packed event (`grouping.py`) into a lane."""
-    lanes[MM + k] = word0 & np.uint64(ID_MASK)
-    lanes[DOES + k] = word0 >> np.uint64(DOES_SHIFT)
-    lanes[NR + k] = word0 >> np.uint64(NR_SHIFT)
-    lanes[PAGE + k] = word1 & np.uint64(PAGE_MASK)
-    lanes[ROW + k] = word1 >> np.uint64(ROW_SHIFT)
+    event[MM + k] = word0 & np.uint64(ID_MASK)
+    event[DOES + k] = word0 >> np.uint64(DOES_SHIFT)
+    event[NR + k] = word0 >> np.uint64(NR_SHIFT)
+    event[PAGE + k] = word1 & np.uint64(PAGE_MASK)
+    event[ROW + k] = word1 >> np.uint64(ROW_SHIFT)
 
 
 @jit
-def step(lanes: Any, most_in_slot: int) -> Any:
+def step(event: Any, lanes: Any, most_in_slot: int) -> Any:
     """Apply the event in each lane. Returns why some could not be: reasons (`Reason`), or'ed."""
     wrong = ZERO
     most_slot = i32(most_in_slot)
     for k in range(L):
-        mm, nr, page, nr_pages = lanes[MM + k], lanes[NR + k], lanes[PAGE + k], lanes[NR_PAGES + k]
+        mm, nr, page, nr_pages = event[MM + k], event[NR + k], event[PAGE + k], lanes[NR_PAGES + k]
         happens = nr != ZERO
-        new = lanes[DOES + k] & IS_NEW != ZERO
-        sub = lanes[DOES + k] & SUBTRACTS != ZERO
-        entry = (lanes[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
+        new = event[DOES + k] & IS_NEW != ZERO
+        sub = event[DOES + k] & SUBTRACTS != ZERO
+        entry = (event[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
         n = ONE if entry else nr
         d = i32(-n) if sub else n
-        before = lanes[TOTAL + k]
+        before, shared, by_ptes = lanes[TOTAL + k], lanes[SHARED + k], lanes[BY_PTES + k]
         total = i32(before + d)
         entire = i32(lanes[ENTIRE + k] + (d if entry else ZERO))
         of_the_kind = entire if entry else i32(total - entire)
@@ -188,73 +192,68 @@ def step(lanes: Any, most_in_slot: int) -> Any:
         raised = (fresh & (not (take0 & (total == n)))) | over
         still = (in0 & keep0) | (in1 & keep1)
         cleared = sub & ((count0 == total) | (count1 == total)) & (not still)
-        shared = ZERO if cleared else (ONE if raised else lanes[SHARED + k])
+        shared = ONE if raised else shared
+        shared = ZERO if cleared else shared
 
-        slotted = lanes[SLOTTED + k] != ZERO
-        lanes[OWNER0 + k] = owner0 if slotted & keep0 else ZERO
-        lanes[OWNER1 + k] = owner1 if slotted & keep1 else ZERO
-        lanes[COUNT0 + k] = count0 if slotted else ZERO
-        lanes[COUNT1 + k] = count1 if slotted else ZERO
-        lanes[SHARED + k] = shared if slotted else ZERO
+        # Small and hugetlb folios have no slots: their mask is 0, that of others has all bits.
+        slotted = lanes[SLOTTED + k]
+        lanes[OWNER0 + k] = owner0 & i32(-i32(keep0)) & slotted
+        lanes[OWNER1 + k] = owner1 & i32(-i32(keep1)) & slotted
+        lanes[COUNT0 + k] = count0 & slotted
+        lanes[COUNT1 + k] = count1 & slotted
+        lanes[SHARED + k] = shared & slotted
         lanes[TOTAL + k] = total
         lanes[ENTIRE + k] = entire
         lanes[DELTA + k] = d
 
         # Entries above the PTE level map all of a folio that they can map, and PTEs no hugetlb folio.
         whole = (nr == nr_pages) & (page == ZERO)
-        fits = (
-            (whole & (nr == lanes[WHOLE_NR + k]))
-            if entry
-            else (whole | (not new)) & (lanes[BY_PTES + k] != ZERO)
-        )
+        fits = (whole & (nr == lanes[WHOLE_NR + k])) if entry else (whole | (not new)) & (by_ptes != ZERO)
         why = ZERO if of_the_kind >= ZERO else FEW
-        why |= ZERO if total >= others else OTHERS
-        why |= ZERO if i32(page + nr) <= nr_pages else RANGE
-        why |= ZERO if fits else SHAPE
-        why |= USED if new & (before != ZERO) else ZERO
-        why |= ZERO if total <= MOST else MANY
-        why |= SLOT if slotted & (n > most_slot) else ZERO
+        why = i32(why | (ZERO if total >= others else OTHERS))
+        why = i32(why | (ZERO if i32(page + nr) <= nr_pages else RANGE))
+        why = i32(why | (ZERO if fits else SHAPE))
+        why = i32(why | (USED if new & (before != ZERO) else ZERO))
+        why = i32(why | (ZERO if total <= MOST else MANY))
+        why = i32(why | (SLOT if (slotted != ZERO) & (n > most_slot) else ZERO))
         why = why if happens else ZERO
         lanes[WRONG + k] = why
-        wrong |= why
+        wrong = i32(wrong | why)
     return wrong
 
 
 @jit
-def truth(lanes: Any, wide: Any) -> Any:
+def truth(event: Any, lanes: Any, wide: Any) -> Any:
     """Bring the truth up to date: `DELTA` mappings of `MM` more. Returns reasons, as `step` does."""
     wrong = ZERO
     for k in range(L):
-        mm, n = np.float64(lanes[MM + k]), np.float64(lanes[DELTA + k])
+        mm, n = np.float64(event[MM + k]), np.float64(lanes[DELTA + k])
         sum1 = wide[SUM1 + k] + n * mm
         sum2 = wide[SUM2 + k] + n * mm * mm
         wide[SUM1 + k] = sum1
         wide[SUM2 + k] = sum2
         none = lanes[TOTAL + k] == ZERO
         why = lanes[WRONG + k]
-        why |= MANY if sum2 > MOST_SUM else ZERO
-        why |= (
-            STRANGER
-            if (sum1 < 0.0) | (sum2 < 0.0) | (none & (sum1 != 0.0)) | (none & (sum2 != 0.0))
-            else ZERO
-        )
+        why = i32(why | (MANY if sum2 > MOST_SUM else ZERO))
+        left = none & ((sum1 != 0.0) | (sum2 != 0.0))
+        why = i32(why | (STRANGER if left | (sum1 < 0.0) | (sum2 < 0.0) else ZERO))
         lanes[WRONG + k] = why
-        wrong |= why
+        wrong = i32(wrong | why)
     return wrong
 
 
 @jit
-def arbitrary(lanes: Any) -> Any:
+def arbitrary(event: Any, lanes: Any) -> Any:
     """The same events with mapped pages counted and entries of any level anywhere (mechanism, section 9).
 
     Replaces what `step` said of the entries' shapes and kinds. Returns reasons, as `step` does.
     """
     wrong = ZERO
     for k in range(L):
-        nr, page, nr_pages, total = lanes[NR + k], lanes[PAGE + k], lanes[NR_PAGES + k], lanes[TOTAL + k]
-        new = lanes[DOES + k] & IS_NEW != ZERO
-        sub = lanes[DOES + k] & SUBTRACTS != ZERO
-        entry = (lanes[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
+        nr, page, nr_pages, total = event[NR + k], event[PAGE + k], lanes[NR_PAGES + k], lanes[TOTAL + k]
+        new = event[DOES + k] & IS_NEW != ZERO
+        sub = event[DOES + k] & SUBTRACTS != ZERO
+        entry = (event[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
         counted = nr if nr_pages > ONE else ZERO
         pages = i32(lanes[PAGES + k] + (i32(-counted) if sub else counted))
         lanes[PAGES + k] = pages
@@ -272,8 +271,8 @@ def arbitrary(lanes: Any) -> Any:
         can_be = (total >= ZERO) & (hugetlb | (nr_pages == ONE) | ((total <= pages) & (least <= total)))
 
         why = i32(lanes[WRONG + k] & ~i32(FEW | SHAPE))
-        why |= FEW if sub & (not can_be) else ZERO
-        why |= ZERO if fits | (nr == ZERO) else SHAPE
+        why = i32(why | (FEW if sub & (not can_be) else ZERO))
+        why = i32(why | (ZERO if fits | (nr == ZERO) else SHAPE))
         lanes[WRONG + k] = why
-        wrong |= why
+        wrong = i32(wrong | why)
     return wrong

@@ -54,7 +54,7 @@ LANES_64: Final = TIME + KINDS * L
 
 
 @jit
-def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> None:
+def judge(event: Any, lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> None:
     """Count the verdict on each lane's folio after its event; `first`: the window's first row.
 
     `guesses`: a large folio without slots is guessed shared as kernels before 6.15 did (mechanism,
@@ -62,7 +62,7 @@ def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> Non
     """
     for k in range(L):
         total, nr_pages = lanes[TOTAL + k], lanes[NR_PAGES + k]
-        guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (lanes[DOES + k] & FIRST_TWICE != ZERO)
+        guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (event[DOES + k] & FIRST_TWICE != ZERO)
         large = (
             lanes[SHARED + k] != ZERO
             if lanes[SLOTTED + k] != ZERO
@@ -74,11 +74,11 @@ def judge(lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> Non
         right = i32(1) if one else i32(2)
         wrong = i32(3) if one else i32(4)
         after = (right if maybe != one else wrong) if total > ZERO else ZERO
-        happens = lanes[NR + k] != ZERO
+        happens = event[NR + k] != ZERO
         before = lanes[VERDICT + k]
         after = after if happens else before
         lanes[VERDICT + k] = after
-        row = np.int64(lanes[ROW + k]) + first
+        row = np.int64(event[ROW + k]) + first
         for verdict in range(KINDS):
             counted[EVENTS + verdict * L + k] += (after == verdict) & happens
             counted[TIME + verdict * L + k] += row * (
