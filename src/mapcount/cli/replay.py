@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mapcount.cli import CANNOT, FINDING, USAGE
+from mapcount.cli import FINDING
+from mapcount.cli.traces import compared, show, told_errors, worker_options, workers
 from mapcount.tracking.flavour import FLAVOURS
+
+if TYPE_CHECKING:
+    from mapcount.replay.result import Shard
 
 
 @click.command(epilog="Example: mapcount replay --synthetic prefork --events 1000000 -o prefork.trace; "
@@ -36,7 +43,7 @@ from mapcount.tracking.flavour import FLAVOURS
     metavar="NAME",
     help="Judge this scheme, as `mapcount compare` does, not the kernel: two-slots, …, FILE.py:CLASS.",
 )
-@click.option("--threads", type=click.IntRange(1, 1024), help="How many cores to use; unless said, all.")
+@worker_options
 @click.option(
     "--synthetic",
     metavar="KIND",
@@ -68,6 +75,8 @@ def replay(
     every_event: bool,
     scheme: str | None,
     threads: int | None,
+    dask: str | None,
+    scratch: str | None,
     synthetic: str | None,
     events: int,
     folios: int | None,
@@ -79,28 +88,24 @@ def replay(
     Exit 1: the kernel called a folio exclusive that is shared, which its owner slots never should. Exit 2: a
     trace is damaged, or tells of an event that cannot be; the message names the row.
     """
-    from mapcount.replay.trace import TraceError
-    from mapcount.schemes.scheme import SchemeError
-
     if (trace is None) == (synthetic is None):
         raise click.UsageError("give a trace to replay, or --synthetic KIND and -o NAME.trace to make one")
-    try:
+    if scheme is not None and (output or flavour or bits):
+        raise click.UsageError("--scheme judges a scheme: it takes no -o, no --flavour and no --bits")
+    with told_errors():
         if synthetic is not None:
             _synthesise(synthetic, output, events, folios, seed, force=force)
             return
         assert trace is not None
         if scheme is not None:
-            _judge(trace, scheme, output, flavour or bits, threads, as_json=as_json)
+            show(compared(trace, [scheme], threads, dask, scratch), every=True, as_json=as_json)
             return
-        wrong = _replay(
-            trace, output, flavour, bits, every=every_event, threads=threads, as_json=as_json, force=force
-        )
-    except (TraceError, SchemeError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(USAGE)
-    except MemoryError:
-        click.echo("this machine has too little memory for the folios of this trace", err=True)
-        sys.exit(CANNOT)
+        if output is not None:
+            from mapcount.replay.result import check_output
+
+            check_output(Path(output), force=force)
+        with _replayed(trace, flavour, bits, every_event, threads, dask, scratch) as shards:
+            wrong = _report(shards, output, every=every_event, as_json=as_json)
     if wrong:
         sys.exit(FINDING)
 
@@ -120,50 +125,41 @@ def _synthesise(
     click.echo(f"wrote {output}: {writer.events:,} events of {writer.folios:,} folios")
 
 
-def _judge(
-    name: str, word: str, output: str | None, kernel: str | None, threads: int | None, *, as_json: bool
-) -> None:
-    """Replay a trace on one scheme."""
-    from mapcount.replay.compare import compare
-    from mapcount.replay.reader import Trace
-    from mapcount.report.compare import comparison_as_data, draw_comparison
-    from mapcount.schemes.registry import find
-
-    if output is not None or kernel is not None:
-        raise click.UsageError("--scheme judges a scheme: it takes no -o, no --flavour and no --bits")
-    found = compare(Trace(name), [find(word)], threads=threads)
-    if as_json:
-        click.echo(json.dumps(comparison_as_data(found), indent=1))
-    else:
-        click.echo("\n".join(draw_comparison(found, every=True)))
-
-
-def _replay(
+@contextmanager
+def _replayed(
     name: str,
-    output: str | None,
     flavour: str | None,
     bits: str | None,
-    *,
     every: bool,
     threads: int | None,
-    as_json: bool,
-    force: bool,
-) -> bool:
-    """Replay and report; is there a finding?"""
+    dask: str | None,
+    scratch: str | None,
+) -> Iterator[Sequence[Shard]]:
+    """The trace's folios after its last event."""
     from mapcount.replay.reader import Trace
-    from mapcount.replay.result import check_output, write_result
-    from mapcount.replay.run import replay_trace
+
+    trace = Trace(name)
+    kernel = (FLAVOURS[flavour] if flavour else trace.meta.flavour).on(int(bits or trace.meta.flavour.bits))
+    if dask is not None:
+        from mapcount.replay.distributed import replay_on
+
+        with replay_on(workers(dask, scratch), trace, kernel, every=every) as shards:
+            yield shards
+    else:
+        from mapcount.replay.run import replay_trace
+
+        yield replay_trace(trace, kernel, every=every, threads=threads)
+
+
+def _report(shards: Sequence[Shard], output: str | None, *, every: bool, as_json: bool) -> bool:
+    """Write and print what a replay came to; is there a finding?"""
+    from mapcount.replay.result import write_result
     from mapcount.replay.summary import summary_of
     from mapcount.report.replay import draw_summary, summary_as_data
 
-    if output is not None:
-        check_output(Path(output), force=force)
-    trace = Trace(name)
-    kernel = (FLAVOURS[flavour] if flavour else trace.meta.flavour).on(int(bits or trace.meta.flavour.bits))
-    shards = replay_trace(trace, kernel, every=every, threads=threads)
     summary = summary_of(shards, every=every)
     if output is not None:
-        write_result(shards, output, force=force)
+        write_result(shards, output)
     if as_json:
         click.echo(json.dumps(summary_as_data(summary), indent=1))
     else:

@@ -83,30 +83,58 @@ def _price(judged: Judged, cost: str) -> float:
     return judged.bytes_per_folio if cost == "bytes" else judged.all.per_event(Measure.UPDATES)
 
 
+@dataclass(frozen=True, slots=True)
+class SchemeCounts:
+    """What was counted of one scheme, on all folios or on some."""
+
+    counts: NDArray[np.int64]
+    """[phase, order, measure]"""
+    times: NDArray[np.int64]
+    """[order, `Time`]"""
+    folios_by_order: NDArray[np.int64]
+    """Large ones."""
+    state_bytes: tuple[int, ...]
+    """By order."""
+
+    @classmethod
+    def of(cls, replayed: SchemeReplay, folios: Folios, events: int) -> SchemeCounts:
+        """What a replay has come to, in a trace of so many events."""
+        times = replayed.times(folios, events)
+        return cls(replayed.counts(), times, replayed.folios_by_order, tuple(replayed.state_bytes))
+
+    @classmethod
+    def sum(cls, parts: Sequence[SchemeCounts]) -> SchemeCounts:
+        """Of parts of the folios, what was counted of all."""
+        counts, times, folios = (
+            np.sum([getattr(part, name) for part in parts], axis=0)
+            for name in ("counts", "times", "folios_by_order")
+        )
+        return cls(counts, times, folios, parts[0].state_bytes)
+
+
 def compare(trace: Trace, schemes: Sequence[Scheme], *, threads: int | None = None) -> Comparison:
     """Replay a trace on schemes. Raises TraceError where it is damaged or cannot be, SchemeError likewise."""
     folios = Folios.of(trace)
     replays = [SchemeReplay(scheme, folios) for scheme in schemes]
     with Engine(folios, NO_PAGE_MAPCOUNT, threads=threads, schemes=replays) as engine:
         replay(engine, trace.windows())
-    judged = tuple(judge(one.scheme, one, folios, engine.events, trace.meta.phases) for one in replays)
-    large = int(replays[0].folios_by_order.sum()) if replays else 0
-    return Comparison(trace.path.name, engine.events, len(folios), large, judged)
+    return comparison_of(trace, schemes, [SchemeCounts.of(one, folios, trace.events) for one in replays])
 
 
-def judge(
-    scheme: Scheme, replayed: SchemeReplay, folios: Folios, events: int, phases: Sequence[str]
-) -> Judged:
-    """What a scheme has come to."""
-    counts, times = replayed.counts(), replayed.times(folios, events)
-    there = replayed.folios_by_order
-    size = sum(int(n) * replayed.state_bytes[order] for order, n in enumerate(there)) / max(
-        int(there.sum()), 1
-    )
+def comparison_of(trace: Trace, schemes: Sequence[Scheme], counted: Sequence[SchemeCounts]) -> Comparison:
+    """Schemes side by side, from what was counted of each."""
+    judged = tuple(_judge(s, c, trace.meta.phases) for s, c in zip(schemes, counted, strict=True))
+    large = int(counted[0].folios_by_order.sum()) if counted else 0
+    return Comparison(trace.path.name, trace.events, trace.folios, large, judged)
+
+
+def _judge(scheme: Scheme, counted: SchemeCounts, phases: Sequence[str]) -> Judged:
+    counts, times, there = counted.counts, counted.times, counted.folios_by_order
+    state_bytes = sum(int(n) * counted.state_bytes[order] for order, n in enumerate(there))
     orders = [int(order) for order in np.flatnonzero(counts[:, :, Measure.EVENTS].sum(axis=0))]
     return Judged(
         scheme,
-        size,
+        state_bytes / max(int(there.sum()), 1),
         _counts(counts.sum(axis=(0, 1))),
         {order: _counts(counts[:, order].sum(axis=0)) for order in orders},
         {name: _counts(counts[k].sum(axis=0)) for k, name in enumerate(phases or ("all",))},

@@ -17,11 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, VERDICT_SHIFT, Folios
+from mapcount.replay.folios import SHAPE_SHIFT, VERDICT_SHIFT, Folios
 from mapcount.replay.grouping import (
     BLOCKS,
-    DOES,
-    SUBTRACTS,
     Packed,
     block_bits,
     count_blocks,
@@ -53,7 +51,7 @@ from mapcount.replay.rules import (
     truth,
 )
 from mapcount.replay.schemes import SchemeReplay
-from mapcount.replay.trace import MOST_MM, MOST_ORDER, Op, TraceError, one_entry
+from mapcount.replay.trace import MOST_MM, MOST_ORDER, ORDER_MASK
 from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
 from mapcount.tracking.flavour import Flavour
 
@@ -62,6 +60,7 @@ EVENTS_PER_FOLIO, MOST_EVENTS = 4, 1 << 23
 RANKS = 1 << 12
 """Folios with so many events in a window, or more, are taken to have as many as each other."""
 NO_ROW = (1 << 32) - 1
+NO_ROWS = np.zeros(0, np.uint32)
 Tally = NDArray[np.int64]
 """[order, events or time, verdict]; see `verdicts.py`."""
 
@@ -197,7 +196,7 @@ class Engine:
         self.events += len(window)
 
     def _apply(self, window: Window, columns: tuple[NDArray[Any], ...]) -> None:
-        ends = self._scatter(columns)
+        ends = self._scatter(columns, window.rows)
         shares = _shares(ends, self.threads)
         list(
             self._pool.map(
@@ -206,11 +205,16 @@ class Engine:
         )
         first = min((desk.bad for desk in self._desks), key=lambda bad: int(bad[0]))
         if first[0] < NO_ROW:
-            raise self._impossible(window, *map(int, first))
+            row, why, after, f = map(int, first)
+            shape = int(self.folios.shapes(f, f + 1)[0])
+            raise impossible(window, row, why, after, shape, self.folios.first)
 
-    def _scatter(self, columns: tuple[NDArray[Any], ...]) -> NDArray[np.uint32]:
+    def _scatter(
+        self, columns: tuple[NDArray[Any], ...], rows: NDArray[np.uint32] | None
+    ) -> NDArray[np.uint32]:
         """Pack the events by block into `_packed`; where each block's end."""
         n, parts = len(columns[0]), self.threads
+        given = NO_ROWS if rows is None else rows
         if len(self._packed) < n:
             self._packed = np.empty((n, 2), np.uint64)
         edges = [n * part // parts for part in range(parts + 1)]
@@ -222,8 +226,9 @@ class Engine:
         # Block by block, and inside a block part by part: time order stays.
         ends = counts.T.cumsum(dtype=np.uint32).reshape(self._blocks, parts)
         at = np.ascontiguousarray(ends.T) - counts
+        out = self._packed
         list(self._pool.map(
-            lambda part: scatter(*columns, edges[part], edges[part + 1], self._bits, at[part], self._packed),
+            lambda part: scatter(*columns, given, edges[part], edges[part + 1], self._bits, at[part], out),
             range(parts),
         ))  # fmt: skip
         return np.ascontiguousarray(ends[:, -1])
@@ -271,23 +276,18 @@ class Engine:
             for scheme in self.schemes:
                 scheme.replay(events, starts, self.folios, f, folios, first)
 
-    def _impossible(self, window: Window, row: int, why: int, after: int, f: int) -> TraceError:
-        shape = int(self.folios.shapes(f, f + 1)[0])
-        order, hugetlb = shape & ORDER_MASK, bool(shape & HUGETLB)
-        op = int(window.op[row])
-        n = 1 if one_entry(op, order, hugetlb) else int(window.nr[row])
-        before = after + n if DOES[Op(op)] & SUBTRACTS else after - n
-        return impossible(window, row, why, before, order, hugetlb, n)
+    def tally(self, events: int | None = None) -> Tally:
+        """Verdicts after every event so far, and the time that each lasted, to the end of `events` events.
 
-    def tally(self) -> Tally:
-        """Verdicts after every event so far, and the time that each lasted, to the end of the last window."""
+        Unless said, those replayed: others may have happened to other folios.
+        """
         tally: Tally = sum(desk.tally for desk in self._desks) + 0 * self._desks[0].tally
         size = 1 << 16
         for low in range(0, len(self.folios), size):
             high = min(low + size, len(self.folios))
             verdicts = self.folios.owner1[low:high] >> np.uint32(VERDICT_SHIFT) & np.uint32(7)
             where: Any = (self.folios.order(low, high), 1, verdicts)
-            np.add.at(tally, where, self.events)
+            np.add.at(tally, where, self.events if events is None else events)
         return tally
 
 

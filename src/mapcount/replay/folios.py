@@ -22,12 +22,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mapcount.replay.reader import Trace
-from mapcount.replay.trace import KINDS
+from mapcount.replay.trace import ANON, HUGETLB, KINDS, ORDER_MASK
 
 ID_MASK = (1 << 22) - 1
 SHAPE_SHIFT = 24
 """In owner0: the folio's shape, which is its order and the next two."""
-ORDER_MASK, HUGETLB, ANON = 31, 1 << 5, 1 << 6
 VERDICT_SHIFT = 24
 """In owner1: the last verdict (`verdicts.py`) in 3 bits."""
 SHARED_SHIFT = 31
@@ -84,6 +83,13 @@ class Folios:
             self.large_mapcount, self.entire, self.owner0, self.owner1,
             self.count0, self.count1, self.sum1, self.sum2,
         )  # fmt: skip
+
+    @state.setter
+    def state(self, columns: tuple[NDArray[Any], ...]) -> None:
+        (
+            self.large_mapcount, self.entire, self.owner0, self.owner1,
+            self.count0, self.count1, self.sum1, self.sum2,
+        ) = columns  # fmt: skip
 
     def shapes(self, low: int, high: int) -> U32:
         """The shapes of folios [low, high) of these."""

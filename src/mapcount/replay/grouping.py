@@ -79,9 +79,13 @@ def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> 
 @jit
 def scatter(
     folio: Any, mm: Any, op: Any, page: Any, nr: Any, phase: Any,
-    start: int, stop: int, shift: int, at: Any, out: Any,
+    rows: Any, start: int, stop: int, shift: int, at: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Pack the events [start, stop) and put each where `at` says that its block's next one belongs."""
+    """Pack the events [start, stop) and put each where `at` says that its block's next one belongs.
+
+    `rows`: the row of each event; empty where that is its number.
+    """
+    numbered = len(rows) > 0
     inside = np.uint32((1 << shift) - 1)
     for i in range(np.uint64(start), np.uint64(stop)):
         block = np.uint64(folio[i] >> shift)
@@ -91,7 +95,7 @@ def scatter(
         flags = mm[i] | does << np.uint32(DOES_SHIFT) | np.uint32(phase[i]) << np.uint32(PHASE_SHIFT)
         place = page[i] | (folio[i] & inside) << np.uint32(PAGE_BITS)
         out[j, 0] = np.uint64(flags) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
-        out[j, 1] = np.uint64(place) | i << np.uint64(ROW_SHIFT)
+        out[j, 1] = np.uint64(place) | (np.uint64(rows[i]) if numbered else i) << np.uint64(ROW_SHIFT)
 
 
 @jit

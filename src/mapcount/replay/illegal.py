@@ -5,7 +5,16 @@ from __future__ import annotations
 from enum import IntFlag
 
 from mapcount.replay.reader import Window
-from mapcount.replay.trace import MOST_MAPPINGS, MOST_MM, MOST_ORDER, Op, TraceError
+from mapcount.replay.trace import (
+    HUGETLB,
+    MOST_MAPPINGS,
+    MOST_MM,
+    MOST_ORDER,
+    ORDER_MASK,
+    Op,
+    TraceError,
+    one_entry,
+)
 
 
 class Reason(IntFlag):
@@ -45,10 +54,10 @@ WORDS = {
 }
 
 
-def unsound(window: Window, row: int, folios: int, most_mm: int) -> TraceError:
-    """The error for a row whose numbers are out of any folio's range."""
-    folio, mm, op = int(window.folio[row]), int(window.mm[row]), int(window.op[row])
-    page, nr = int(window.page[row]), int(window.nr[row])
+def unsound(window: Window, i: int, folios: int, most_mm: int) -> TraceError:
+    """The error for event `i` of a window, whose numbers are out of any folio's range."""
+    folio, mm, op = int(window.folio[i]), int(window.mm[i]), int(window.op[i])
+    page, nr = int(window.page[i]), int(window.nr[i])
     if folio >= folios:
         reason = f"folio {folio}: there are {folios}, numbered from 0 on"
     elif not 1 <= mm <= most_mm:
@@ -60,18 +69,23 @@ def unsound(window: Window, row: int, folios: int, most_mm: int) -> TraceError:
         reason = "nr 0: an event covers 1 page or more"
     else:
         reason = f"page {page}, nr {nr}: a folio has at most {1 << MOST_ORDER} pages"
-    return _error(window, row, reason)
+    return _error(window, window.row(i), reason)
 
 
-def impossible(
-    window: Window, row: int, why: int, total: int, order: int, hugetlb: bool, n: int
-) -> TraceError:
-    """The error for an event that contradicts what the folio is; `total`: its mappings before."""
+def impossible(window: Window, row: int, why: int, after: int, shape: int, first: int) -> TraceError:
+    """The error for the event in a row that contradicts what the folio, of this shape, is.
+
+    `after`: the mappings there would be after it; `first`: the number of the window's folio 0.
+    """
     reason = next(r for r in Reason if why & r)
-    page, nr, op = int(window.page[row]), int(window.nr[row]), Op(int(window.op[row]))
-    mm, folio = int(window.mm[row]), int(window.folio[row])
+    i = window.index(row)
+    page, nr, op = int(window.page[i]), int(window.nr[i]), Op(int(window.op[i]))
+    mm, folio = int(window.mm[i]), int(window.folio[i]) + first
+    order, hugetlb = shape & ORDER_MASK, bool(shape & HUGETLB)
+    n = 1 if one_entry(op, order, hugetlb) else nr
     text = WORDS[reason].format(
-        page=page, last=page + nr - 1, nr_pages=1 << order, mm=mm, total=total, n=n,
+        page=page, last=page + nr - 1, nr_pages=1 << order, mm=mm, n=n,
+        total=after + n if op in (Op.UNMAP_PTES, Op.UNMAP_PMD) else after - n,
         entry="PTE" if op in (Op.MAP_PTES, Op.UNMAP_PTES, Op.DUP_PTES) else "entry above the PTE level",
         kind="hugetlb " if hugetlb else "",
     )  # fmt: skip
@@ -80,4 +94,6 @@ def impossible(
 
 def _error(window: Window, row: int, reason: str) -> TraceError:
     file, at = window.place(row)
-    return TraceError(f"{file}: row {at} (event {window.first + row} of the trace): {reason}")
+    error = TraceError(f"{file}: row {at} (event {window.first + row} of the trace): {reason}")
+    error.row = window.first + row
+    return error

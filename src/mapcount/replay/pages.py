@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHAPE_SHIFT, Folios
+from mapcount.replay.folios import SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import (
     DOES_SHIFT,
     ENTRY,
@@ -24,6 +24,7 @@ from mapcount.replay.grouping import (
 )
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
+from mapcount.replay.trace import HUGETLB, ORDER_MASK
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER
 
 PAGE = int(Reason.PAGE)

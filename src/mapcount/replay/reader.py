@@ -46,9 +46,19 @@ class Window:
     page: NDArray[np.uint32]
     nr: NDArray[np.uint32]
     phase: NDArray[np.uint8]
+    rows: NDArray[np.uint32] | None = None
+    """Which row each event is, ascending, when not all rows are here: a row's event is then elsewhere."""
 
     def __len__(self) -> int:
         return len(self.folio)
+
+    def row(self, i: int) -> int:
+        """The row of event number `i` of those here."""
+        return i if self.rows is None else int(self.rows[i])
+
+    def index(self, row: int) -> int:
+        """Which of the events here is in that row."""
+        return row if self.rows is None else int(np.searchsorted(self.rows, row))
 
     def place(self, row: int) -> tuple[str, int]:
         """The file of a row here, and its row in that file."""

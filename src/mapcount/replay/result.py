@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
 from mapcount.replay.engine import Engine, Tally
-from mapcount.replay.folios import HUGETLB, ORDER_MASK, SHARED_SHIFT, Folios
+from mapcount.replay.folios import SHARED_SHIFT, Folios
 from mapcount.replay.pages import PageMapcounts
-from mapcount.replay.trace import TraceError
+from mapcount.replay.trace import HUGETLB, ORDER_MASK, TraceError
 from mapcount.tracking.flavour import Flavour
 from mapcount.tracking.folio import ENTIRELY_MAPPED
 
@@ -98,10 +98,12 @@ def schema_of(flavour: Flavour) -> dict[str, Any]:
     return SCHEMA | ({TOTAL_MAPPED_PAGES: pl.UInt32} if flavour.total_mapped_pages else {})
 
 
-def write_result(shards: Sequence[Shard], path: str | Path, *, force: bool = False) -> None:
-    """Write every folio's row to a Parquet file, in bounded memory. Raises TraceError if it cannot be."""
+def write_result(shards: Sequence[Shard], path: str | Path) -> None:
+    """Write every folio's row to a Parquet file, in bounded memory. Raises TraceError if it cannot be.
+
+    What is there is replaced: `check_output` comes first, before the work.
+    """
     path = Path(path)
-    check_output(path, force=force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     schema = schema_of(shards[0].flavour)
 

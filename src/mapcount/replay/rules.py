@@ -16,19 +16,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from mapcount.replay import grouping
-from mapcount.replay.folios import (
-    HUGETLB,
-    ID_MASK,
-    MOST_SUM,
-    ORDER_MASK,
-    SHAPE_SHIFT,
-    SHARED_SHIFT,
-    VERDICT_SHIFT,
-)
+from mapcount.replay.folios import ID_MASK, MOST_SUM, SHAPE_SHIFT, SHARED_SHIFT, VERDICT_SHIFT
 from mapcount.replay.grouping import DOES_SHIFT, NR_SHIFT, PAGE_MASK, ROW_SHIFT
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
-from mapcount.replay.trace import MOST_MAPPINGS
+from mapcount.replay.trace import HUGETLB, MOST_MAPPINGS, ORDER_MASK
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER, Flavour
 
 L: Final = 16

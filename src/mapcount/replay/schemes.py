@@ -14,7 +14,7 @@ from numba import boolean, int64, njit, types, void
 from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import ANON, HUGETLB, ID_MASK, ORDER_MASK, SHAPE_SHIFT, Folios
+from mapcount.replay.folios import ID_MASK, SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import (
     DOES_SHIFT,
     ENTRY,
@@ -26,7 +26,7 @@ from mapcount.replay.grouping import (
     SUBTRACTS,
 )
 from mapcount.replay.jit import jit
-from mapcount.replay.trace import MOST_ORDER, MOST_PHASES
+from mapcount.replay.trace import ANON, HUGETLB, MOST_ORDER, MOST_PHASES, ORDER_MASK
 from mapcount.replay.tryout import try_out
 from mapcount.schemes.scheme import Scheme, SchemeError
 from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER

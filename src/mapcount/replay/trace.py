@@ -28,6 +28,9 @@ FILE_EVENTS = 1 << 22
 MOST_FOLIOS = (1 << 32) - 1
 MOST_PHASES = 32
 
+ORDER_MASK, HUGETLB, ANON = 31, 1 << 5, 1 << 6
+"""A folio's shape in one number: its order, and what it is as far as rules care."""
+
 KINDS = ("anon", "shmem", "file", "hugetlb", "ksm")
 
 EVENT_COLUMNS = {"folio": "UInt32", "mm": "UInt32", "op": "UInt8", "page": "UInt32", "nr": "UInt32"}
@@ -52,6 +55,13 @@ class Op(IntEnum):
 
 class TraceError(ValueError):
     """A trace that cannot be used; the message names the file, the row where there is one, and the reason."""
+
+    row: int | None = None
+    """The number, in the whole trace, of the event that cannot be."""
+
+
+class NoCluster(RuntimeError):
+    """There are no workers to be had; the message says why, and what would help."""
 
 
 def one_entry(op: int, order: int, hugetlb: bool) -> bool:
