@@ -127,8 +127,9 @@ def test_the_first_illegal_event_is_told_as_by_one_process(
         assert f"(event {min(broken)} of the trace)" in str(many.value)
 
 
-def test_nobody_at_the_address(trace: Trace) -> None:
+def test_nobody_at_the_address(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a scheduler there, the message names the address."""
+    monkeypatch.setattr("mapcount.replay.distributed.ANSWER_WITHIN", 1)
     workers = Workers("tcp://127.0.0.1:1", quiet)
     with (
         pytest.raises(NoCluster, match="no Dask scheduler answers at"),

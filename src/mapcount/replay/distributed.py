@@ -19,6 +19,8 @@ from mapcount.replay.trace import NoCluster, TraceError
 from mapcount.schemes.registry import find
 from mapcount.tracking.flavour import Flavour
 
+ANSWER_WITHIN = 10
+"""Seconds that a scheduler has to answer."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many tasks of it are done, and how many there are."""
 
@@ -51,7 +53,7 @@ def _client(address: str) -> Iterator[Any]:
             yield client
         return
     try:
-        client = dask.Client(address, timeout="10s")
+        client = dask.Client(address, timeout=ANSWER_WITHIN)
     except (OSError, TimeoutError, ValueError) as error:
         raise NoCluster(f"no Dask scheduler answers at {address}: {error}") from None
     with client:

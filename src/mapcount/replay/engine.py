@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +50,12 @@ from mapcount.replay.rules import (
     store,
     truth,
 )
-from mapcount.replay.schemes import SchemeReplay
 from mapcount.replay.trace import MOST_MM, MOST_ORDER, ORDER_MASK
 from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
 from mapcount.tracking.flavour import Flavour
+
+if TYPE_CHECKING:
+    from mapcount.replay.schemes import SchemeReplay
 
 EVENTS_PER_FOLIO, MOST_EVENTS = 4, 1 << 23
 """A window has so many events for each folio, on average, unless that is more than this in all."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,6 @@ from mapcount.replay.grouping import (
     ROW_SHIFT,
     SUBTRACTS,
 )
-from mapcount.replay.jit import jit
 from mapcount.replay.trace import ANON, HUGETLB, MOST_ORDER, MOST_PHASES, ORDER_MASK
 from mapcount.replay.tryout import try_out
 from mapcount.schemes.scheme import Scheme, SchemeError
@@ -128,7 +128,7 @@ class SchemeReplay:
                 np.zeros((MOST_PHASES, MOST_ORDER + 1, MEASURES), np.int64),
                 np.zeros((MOST_ORDER + 1, len(Time)), np.int64),
             ))  # fmt: skip
-        replay_scheme(
+        kernel()(
             *self._functions, self.scheme.locked, self.scheme.reset_every, events, starts, folios.owner0,
             f, n, first, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
         )  # fmt: skip
@@ -157,21 +157,15 @@ def _size(function: Any, name: str, what: str, order: int) -> int:
     return size
 
 
-_FUNCTIONS = (
-    types.FunctionType(CHANGE),
-    types.FunctionType(CHANGE),
-    types.FunctionType(ANSWER),
-    types.FunctionType(WALK),
-)
-
-
-@jit
 def replay_scheme(
     add: Any, remove: Any, maybe_shared: Any, walked: Any, locked: bool, reset_every: int,
     events: Any, starts: Any, owner0: Any, f: int, n: int, first: int,
     offsets: Any, states: Any, truth: Any, verdicts: Any, seen: Any, counts: Any, times: Any,
 ) -> None:  # fmt: skip
-    """Apply the sorted events of folios [f, f + n) to a scheme, and judge its answer after each."""
+    """Apply the sorted events of folios [f, f + n) to a scheme, and judge its answer after each.
+
+    Compiled once for all schemes: their functions are called by address (`kernel`).
+    """
     for k in range(n):
         shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
         order = np.int64(shape & np.uint32(ORDER_MASK))
@@ -229,3 +223,21 @@ def replay_scheme(
                 before = after
         truth[f + k, 0], truth[f + k, 1], truth[f + k, 2], truth[f + k, 3] = total, entire, sum1, sum2
         verdicts[f + k] = before
+
+
+@cache
+def kernel() -> Any:
+    """`replay_scheme`, compiled for functions of any scheme. Found on disk after the first time."""
+    functions = (types.FunctionType(signature) for signature in (CHANGE, CHANGE, ANSWER, WALK))
+    u32, i64, f64 = (types.Array(t, 1, "C") for t in (types.uint32, types.int64, types.float64))
+    events, truth = types.Array(types.uint64, 2, "C"), types.Array(f64.dtype, 2, "C")
+    verdicts, counts, times = (
+        types.Array(types.uint8, 1, "C"),
+        types.Array(int64, 3, "C"),
+        types.Array(int64, 2, "C"),
+    )
+    signature = void(
+        *functions, boolean, int64, events, u32, u32, int64, int64, int64,
+        i64, i64, truth, verdicts, u32, counts, times,
+    )  # fmt: skip
+    return njit(signature, cache=True, nogil=True)(replay_scheme)
