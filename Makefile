@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs bench clean
+.PHONY: help run test test-kernels lint docs bench clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "mapcount needs Python >= 3.11, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
@@ -17,12 +17,19 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-run: $(STAMP)  ## the main job: a telling scenario on all flavours, then beside a real kernel's answers
+run: $(STAMP)  ## the main job: a machine audited, a story on all flavours, one beside a real kernel's answers
+	@$(BIN)/mapcount audit --from captures/demo.capture
 	@$(BIN)/mapcount run scenarios/prefork.scn --flavour all
 	@$(BIN)/mapcount run scenarios/recorded/c_3_parent1st.anon64k.scn --on recording:recordings/no-page-mapcount.jsonl
 
 test: $(STAMP)  ## the whole test suite (under 4 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n auto
+
+KERNELS ?= build/kernels
+
+test-kernels: $(STAMP)  ## all stories in two real kernels, built and booted here (first time: half an hour)
+	@$(BIN)/python tools/build_kernels.py $(KERNELS)
+	@MAPCOUNT_KERNELS=$(abspath $(KERNELS)) $(BIN)/python -m pytest tests/kernels
 
 lint: $(STAMP)  ## ruff, mypy --strict, and documentation that is generated is current
 	@$(BIN)/ruff check .
@@ -33,8 +40,10 @@ lint: $(STAMP)  ## ruff, mypy --strict, and documentation that is generated is c
 docs: $(STAMP)  ## write the generated parts of the documentation anew
 	@$(BIN)/python tools/make_docs.py
 
-bench: $(STAMP)  ## simulating against doing: the benchmarks, with the peer measured in the same run
+bench: $(STAMP)  ## the benchmarks, each with its peer measured in the same run
 	@$(BIN)/python benchmarks/fork_unmap.py
+	@$(BIN)/python benchmarks/folio_reader.py
+	@$(BIN)/python benchmarks/audit.py
 
-clean:  ## remove everything that make created
+clean:  ## remove everything that make created, but for built kernels
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -73,6 +73,19 @@ def prefork() -> str:
     return "\n".join(["```console", f"$ {command}", *shown, "```"])
 
 
+@part
+def audit_short() -> str:
+    """What the README shows of an audit: what changes, and for whom."""
+    command = "mapcount audit --from captures/demo.capture"
+    (lines,) = outputs((command,))
+    (rss,) = [i for i, line in enumerate(lines) if line.split()[:2] == ["now", "under"]]
+    (large,) = [i for i, line in enumerate(lines) if "large folios (" in line]
+    (processes,) = [i for i, line in enumerate(lines) if line == "Processes"]
+    (sizes,) = [i for i, line in enumerate(lines) if line.startswith("Large folios by size")]
+    shown = [*lines[:2], ELLIPSIS, *lines[rss : large + 1], ELLIPSIS, *lines[processes : sizes - 1], ELLIPSIS]
+    return "\n".join(["```console", f"$ {command}", *shown, "```"])
+
+
 # -- docs/mechanism.md -------------------------------------------------------------------------------------
 
 
@@ -336,6 +349,15 @@ def _all_or(names: list[str]) -> str:
 def layout() -> str:
     """The drawing of `mapcount layout`."""
     return console("mapcount layout")
+
+
+# -- docs/audit.md -----------------------------------------------------------------------------------------
+
+
+@part
+def audit() -> str:
+    """The report on the capture that comes with the project."""
+    return console("mapcount audit --from captures/demo.capture")
 
 
 # -- docs/cli.md, docs/scenarios.md ------------------------------------------------------------------------

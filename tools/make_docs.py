@@ -66,9 +66,9 @@ def commands_of(block: str) -> list[Shown]:
 
 @cache
 def outputs(commands: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """What each command prints, run one after the other in a directory with the repository's scenarios."""
+    """What each command prints, run one after the other in a directory with the repository's examples."""
     with tempfile.TemporaryDirectory() as place:
-        for name in ("scenarios", "recordings", "examples"):
+        for name in ("scenarios", "recordings", "captures", "examples"):
             (Path(place) / name).symlink_to(ROOT / name)
         return tuple(_output(command, place) for command in commands)
 

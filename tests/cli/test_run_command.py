@@ -22,7 +22,7 @@ RECORDED = ROOT / "scenarios" / "recorded" / "c_3_parent1st.anon64k.scn"
 
 def run(*args: object) -> Result:
     """Call `mapcount run` in this process. Anything but an exit code is raised."""
-    result = CliRunner().invoke(mapcount, ["run", *map(str, args)])
+    result = CliRunner().invoke(mapcount, ["run", *map(str, args)], env={"COLUMNS": None})
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

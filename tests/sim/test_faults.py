@@ -202,6 +202,8 @@ def test_two_vmas_are_one_owner(flavour: Flavour) -> None:
 def test_unaligned_file_offset(flavour: Flavour) -> None:
     """A folio whose pages lie unaligned in the address space is mapped by PTEs, in up to two batches."""
     k = Kernel(flavour)
+    k.mmap("P", "aligned", 1024, kind=Kind.SHMEM, file="m", shared=True, orders=(9,))
+    k.write("P", "aligned")
     k.mmap("P", "h", 640, kind=Kind.SHMEM, file="m", shared=True, orders=(9,), offset=3)
     k.write("P", "h", 0, 640)
 

@@ -102,7 +102,9 @@ def test_files_are_not_copied(flavour: Flavour, kind: Kind) -> None:
 def test_zero_pages_across_vmas(flavour: Flavour) -> None:
     """A run of zero pages that spans VMAs is copied once, not once for each VMA."""
     k = Kernel(flavour)
-    k.mmap("P", "h", 64, prot="r")
+    k.mmap("P", "h", 64)
+    k.write("P", "h", 0, 1)
+    k.do("mprotect", "P", "h", prot="r")
     k.read("P", "h")
     k.do("mprotect", "P", "h", 20, 30, prot="rw")
     k.fork("C")
@@ -110,6 +112,18 @@ def test_zero_pages_across_vmas(flavour: Flavour) -> None:
     entry = k.entry("C", "h", 40)
     assert entry is not None
     assert entry.zero
+
+
+@EVERYWHERE
+def test_zero_pages_alone_are_not_copied(flavour: Flavour) -> None:
+    """Fork leaves out what holds no anonymous memory: the child maps the zero page when it reads."""
+    k = Kernel(flavour)
+    k.mmap("P", "h", 64)
+    k.read("P", "h")
+    k.fork("C")
+
+    assert k.entry("P", "h", 40) is not None
+    assert k.entry("C", "h", 40) is None
 
 
 @EVERYWHERE

@@ -64,6 +64,17 @@ def test_exclusive_mark_survives_swap(flavour: Flavour) -> None:
 
 
 @EVERYWHERE
+def test_a_survivor_reads_back_pages_that_are_not_exclusive(flavour: Flavour) -> None:
+    """Whoever is left after a fork reads back pages without the mark: a swap entry says what the page was."""
+    k = written(flavour, 16, 4)
+    k.fork("C")
+    k.exit("P")
+    k.do("swapout", "C", "h")
+    k.read("C", "h")
+    assert (16, 0) == (k.machine.total("anon"), k.exclusive_marks("C", "h"))
+
+
+@EVERYWHERE
 def test_fork_of_swapped_memory(flavour: Flavour) -> None:
     """Fork holds the slots once more and drops the exclusive mark; whoever writes gets a copy."""
     k = written(flavour, 16, 4)
@@ -81,7 +92,7 @@ def test_folios_do_not_reach_over_a_vma(flavour: Flavour) -> None:
     """What two VMAs hold in consecutive slots comes back in folios that stay inside each."""
     k = Kernel(flavour)
     k.mmap("P", "h", 64, orders=(4,))
-    k.mmap("P", "h", None, start=17, stop=64, orders=(4,))
+    k.mmap("P", "h", None, start=17, stop=64, orders=(4,), prot="rwx")
     k.write("P", "h")
     k.do("swapout", "P", "h")
     k.write("P", "h")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -21,6 +24,8 @@ COMMANDS = {
 
 FINDING, USAGE, CANNOT = 1, 2, 3
 """Exit codes: 1 a finding, 2 wrong usage or input, 3 this machine cannot."""
+INTERRUPTED, CLOSED_PIPE = 130, 141
+"""Exit codes after Ctrl-C, and when nobody reads the output any more, as a shell has them."""
 
 
 class Commands(click.Group):
@@ -38,6 +43,25 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Whatever becomes of standard output, and Ctrl-C, ends it without a traceback."""
+        if sys.stdout is None:
+            click.echo("standard output is closed: there is nowhere to write to", err=True)
+            sys.exit(CANNOT)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            _forget_output()
+            sys.exit(CLOSED_PIPE)
+        except OSError as error:
+            _forget_output()
+            click.echo(f"{error.filename or 'standard output'}: {error.strerror or error}", err=True)
+            sys.exit(CANNOT)
+        return result
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in `--help`, without importing any of them."""
         with formatter.section("Commands"):
@@ -53,10 +77,12 @@ def mapcount() -> None:
     """
 
 
+def _forget_output() -> None:
+    """Nothing more is written to standard output, not even what is waiting there."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
-    """Entry point. A closed pipe and Ctrl-C end quietly."""
-    try:
-        mapcount(prog_name="mapcount")
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+    """Entry point."""
+    mapcount(prog_name="mapcount")

@@ -11,11 +11,10 @@ import click
 from click.core import ParameterSource
 
 from mapcount.cli import FINDING, USAGE
+from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mapcount.scenario.syntax import Scenario
 
 
@@ -120,9 +119,9 @@ def _side_by_side(
     else:
         from mapcount.report.run import draw_runs
 
-        console = _console()
+        out = console()
         for runs in results:
-            console.print(*draw_runs(runs, every=every, width=console.width), sep="\n")
+            out.print(*draw_runs(runs, every=every, width=out.width), sep="\n")
     if any(r.failures or r.broken for runs in results for r in runs):
         sys.exit(FINDING)
 
@@ -160,15 +159,8 @@ def _beside(stories: Sequence[Scenario], on: str, *, every: bool, as_json: bool)
     else:
         from mapcount.report.comparison import draw_comparison
 
-        console = _console()
+        out = console()
         for result in results:
-            console.print(*draw_comparison(result, every=every), sep="\n")
+            out.print(*draw_comparison(result, every=every), sep="\n")
     if any(result.unknown for result in results):
         sys.exit(FINDING)
-
-
-def _console() -> Console:
-    """The terminal; in a pipe, plain text 100 columns wide."""
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 100)

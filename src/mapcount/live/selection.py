@@ -15,6 +15,10 @@ TASK_COMM_LEN = 15
 """Bytes of a process's name that the kernel keeps."""
 
 
+class NothingSelected(ValueError):
+    """No process is what was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What was asked for. Nothing asked for is every process."""
@@ -45,11 +49,14 @@ class Selected:
 def select(source: Source, selection: Selection) -> Selected:
     """The processes of `source` that were asked for.
 
-    A number asked for that is no process there is unreadable: the source says why.
+    A number asked for is not looked up: if it is no process, whoever reads it will hear so.
     """
+    candidates = tuple(sorted(set(selection.pids))) or tuple(source.pids())
+    if not (selection.comms or selection.cgroups):
+        return Selected(candidates, ())
     pids: list[int] = []
     unreadable: list[Unreadable] = []
-    for pid in sorted(set(selection.pids)) if selection.pids else source.pids():
+    for pid in candidates:
         try:
             if selection.wants(source.identity(pid)):
                 pids.append(pid)

@@ -43,6 +43,10 @@ class Kind(IntEnum):
     """No struct page, device memory, hwpoison, offline: nothing the kernel counts mappings for."""
 
 
+COUNTED = np.isin(np.arange(len(Kind)), (Kind.ANON, Kind.FILE, Kind.SHMEM, Kind.KSM))
+"""By `Kind`: is such a page in Rss, Pss and Uss? hugetlb has fields of its own, zero pages have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The kernel that answered, and what of it could be read."""
@@ -157,7 +161,7 @@ class Folios:
     sum_mapcount: I64
     """kpagecount summed over all of its pages, those the process does not map too; UNKNOWN."""
     cgroup: U64
-    """Inode of the control group it is charged to, 0 for none or unknown."""
+    """Inode of the control group it is charged to; 0 for none or unknown, or if all its pages are mapped."""
     # From struct folio; all UNKNOWN where that could not be read.
     refcount: I32
     large_mapcount: I32
@@ -170,7 +174,10 @@ class Folios:
     mm_id_mapcount: NDArray[np.int64]
     """Shape (n, 2)."""
     anon_exclusive: I32
-    """Pages marked anon exclusive (the first page's mark, if a PMD maps the folio); UNKNOWN."""
+    """Pages marked anon exclusive (the first page's mark, if a PMD maps the folio).
+
+    UNKNOWN also where it would not matter: in folios that are not marked shared, or are shared surely.
+    """
 
     def __len__(self) -> int:
         return len(self.folio)
@@ -201,7 +208,7 @@ class CannotHere(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MemoryStat:
-    """A control group's own memory.stat, in bytes. None: not readable."""
+    """A control group's memory.stat, in bytes, groups below it included. None: not readable."""
 
     path: str
     inode: int

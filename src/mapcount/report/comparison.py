@@ -14,6 +14,8 @@ from mapcount.scenario.syntax import visible
 
 MOST = 30
 """Columns that one value may fill."""
+MOST_FOLIOS = 4
+"""Folios of one region shown, where a recording has all of them."""
 TELLING = (
     "folio.large_mapcount", "folio.mm_id_mapcount", "folio.mm_ids_shared", "folio.kpagecount",
     "folio.refcount", "charged_pages.anon", "charged_pages.file_mapped",
@@ -68,6 +70,8 @@ def _clipped(value: object) -> str:
 
 def _telling(answer: Mapping[str, Any]) -> dict[str, object]:
     """The fields worth a line, as text."""
+    if "processes" in answer:
+        return dict(_telling_regions(answer))
     out: dict[str, object] = {}
     for name in TELLING:
         part, field = name.split(".")
@@ -75,10 +79,26 @@ def _telling(answer: Mapping[str, Any]) -> dict[str, object]:
         if value is not None:
             out[field] = value.get("rle") if isinstance(value, dict) else value
     for actor in answer["actors"]:
-        smaps = actor["smaps"]
-        private = smaps.get("Private_Clean", 0) + smaps.get("Private_Dirty", 0)
-        out[actor["name"]] = f"Rss {smaps.get('Rss')} Pss {smaps.get('Pss')} Uss {private}"
+        out[actor["name"]] = _sizes(actor["smaps"])
     return out
+
+
+def _telling_regions(answer: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The same of a recording of format 2: each region's sizes, and its folios' mappings."""
+    for process in answer["processes"]:
+        for region in process["regions"]:
+            path = f"{process['name']}.{region['name']}"
+            yield path, _sizes(region["smaps"])
+            for i, folio in enumerate(region["folios"][:MOST_FOLIOS]):
+                words = [f"{folio.get('count')} of order {folio.get('order')}"]
+                for word, field in (("total", "large_mapcount"), ("slots", "mm_id_mapcount")):
+                    words += [f"{word} {folio[field]}"] if field in folio else []
+                yield f"{path}.folios[{i}]", " ".join(words)
+
+
+def _sizes(smaps: Mapping[str, Any]) -> str:
+    private = smaps.get("Private_Clean", 0) + smaps.get("Private_Dirty", 0)
+    return f"Rss {smaps.get('Rss')} Pss {smaps.get('Pss')} Uss {private}"
 
 
 def verdict(comparison: Comparison) -> Text:

@@ -69,7 +69,7 @@ def comparison_as_data(comparison: Comparison) -> dict[str, Any]:
             {
                 "line": step.step.line,
                 "text": step.step.text,
-                "label": step.real["label"],
+                "label": step.real.get("label"),
                 "real": dict(step.real),
                 "simulated": dict(step.simulated),
                 "differences": [

@@ -31,3 +31,37 @@ def flavours_word(names: Sequence[str], all_of: Collection[object]) -> str:
     if len(names) == len(all_of) > 1:
         return "both kernels" if len(names) == 2 else f"all {len(names)} kernels"
     return ", ".join(names)
+
+
+def about(kib: int) -> str:
+    """KiB in three digits: `0`, `640K`, `45.5M`, `1.21G`, `13T`."""
+    amount, units = float(abs(kib)), iter("KMGTPE")
+    unit = next(units)
+    while amount >= 999.5 and (larger := next(units, None)):
+        amount, unit = amount / 1024, larger
+    digits = 0 if unit == "K" or amount >= 99.95 else 1 if amount >= 9.995 else 2
+    number = f"{amount:.{digits}f}"
+    number = number.rstrip("0").rstrip(".") if "." in number else number
+    return f"{'-' * (kib < 0)}{number}{unit}" if kib else "0"
+
+
+def signed_about(kib: int) -> str:
+    """A difference in KiB in three digits, with its sign: `+45.5M`, `-640K`, `0`."""
+    return f"{'+' * (kib > 0)}{about(kib)}"
+
+
+def count(number: int) -> str:
+    """How many, in at most six characters up to a trillion: `0`, `99,999`, `123k`, `4.56M`."""
+    if abs(number) < 100_000:
+        return f"{number:,}"
+    amount, unit = abs(number) / 1000, "k"
+    for larger in "MGT":
+        if amount >= 999.5:
+            amount, unit = amount / 1000, larger
+    digits = max(0, 3 - len(str(int(amount))))
+    return f"{'-' * (number < 0)}{amount:.{digits}f}{unit}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """A number and its noun: `1 process`, `12 processes`."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"

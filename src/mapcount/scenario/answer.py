@@ -7,7 +7,7 @@ it as the recorder did, and answers every field that the recorder wrote.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mapcount.sim import proc
@@ -43,15 +43,15 @@ class Watch:
         """Page frames of the folio under test; empty until there is one."""
         self.places: dict[str, list[Region]] = {}
         """Where each process has (or had, before exec) the regions under test."""
-        self._head_speaks = False
+        self._deviating = False
         machine.memcg = WATCHED
 
-    def answer(self, *, head_speaks_for_pmd: bool = False) -> dict[str, Any]:
+    def answer(self, *, deviating: bool = False) -> dict[str, Any]:
         """What the recorder would have written now: folio, charged_pages, events, actors.
 
-        With `head_speaks_for_pmd`, pagemap is answered as kernels with that deviation do.
+        With `deviating`, as kernels answer that deviate in the ways that are known.
         """
-        self._head_speaks = head_speaks_for_pmd
+        self._deviating = deviating
         m = self.machine
         for process in m.processes.values():
             if process.regions or process.name not in self.places:
@@ -127,9 +127,7 @@ class Watch:
         return {"name": process.name, "vmas": len(vmas), "smaps": smaps, "pm": pm}
 
     def _pages(self, process: Process, region: Region) -> Iterator[proc.PagemapRun]:
-        return proc.pagemap(
-            self.machine, process.mm, region.start, region.end, head_speaks_for_pmd=self._head_speaks
-        )
+        return proc.pagemap(self.machine, process.mm, region.start, region.end, deviating=self._deviating)
 
     def _count(self, run: proc.PagemapRun, n: int, pm: dict[str, Any]) -> str:
         """Count a run of pagemap entries into `pm`; the recorder's letters for it."""
@@ -155,3 +153,16 @@ def _runs(runs: list[tuple[int, Any]]) -> dict[str, Any]:
         else:
             joined.append((n, value))
     return {"hist": hist, "rle": " ".join(f"{n}*{value}" for n, value in joined)}
+
+
+def fields(answer: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every field that is compared; histograms only repeat the run-length text."""
+    for part in ("folio", "charged_pages", "events"):
+        for name, value in answer[part].items():
+            yield f"{part}.{name}", value.get("rle") if isinstance(value, dict) else value
+    yield "actors", [actor["name"] for actor in answer["actors"]]
+    for actor in answer["actors"]:
+        yield f"{actor['name']}.vmas", actor.get("vmas")
+        for part in ("smaps", "pm"):
+            for name, value in actor[part].items():
+                yield f"{actor['name']}.{part}.{name}", value

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mapcount.sim.errors import ActionError
-from mapcount.sim.fault import touch
+from mapcount.sim.fault import fault_in, mark
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import Kind
 from mapcount.sim.mm import Mm, Process
 from mapcount.sim.page_table import batched
-from mapcount.sim.vma import Mapping, Vma
+from mapcount.sim.vma import Vma
 
 
 def mmap(m: Machine, mm: Mm, vma: Vma) -> None:
@@ -18,8 +18,6 @@ def mmap(m: Machine, mm: Mm, vma: Vma) -> None:
     munmap(m, mm, vma.start, vma.end)
     if vma.file is not None:
         vma.file.size = max(vma.file.size, vma.pgoff + vma.n)
-    elif vma.kind in (Kind.ANON, Kind.HUGETLB):
-        vma.anon = Mapping()
     mm.link(vma)
     mm.merge_vmas(vma.start, vma.end)
 
@@ -43,15 +41,21 @@ def zap(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
             m.unmap_entry(mm, vma, entry)
 
 
-def parts(m: Machine, mm: Mm, start: int, stop: int, changes: Callable[[Vma], bool]) -> list[Vma]:
-    """The VMAs inside [start, stop) that something `changes`, split, with huge entries, at its ends."""
+def parts(m: Machine, mm: Mm, start: int, stop: int, changes: Callable[[Vma], bool]) -> Iterator[Vma]:
+    """The VMAs inside [start, stop) that something `changes`, split, with huge entries, at its ends.
+
+    When all of them are changed, each is merged with neighbours that it does not differ from any more.
+    """
     found: list[Vma] = []
     for vma in mm.vmas.over(start, stop):
         if changes(vma):
             first, last = max(vma.start, start), min(vma.end, stop)
             m.isolate(mm, first, last)
             found += mm.isolate_vmas(first, last)
-    return found
+    places = [(vma.start, vma.end) for vma in found]
+    yield from found
+    for place in places:
+        mm.merge_vmas(*place)
 
 
 def mprotect(m: Machine, mm: Mm, start: int, stop: int, prot: str) -> None:
@@ -64,7 +68,6 @@ def mprotect(m: Machine, mm: Mm, start: int, stop: int, prot: str) -> None:
         if vma.writable and not vma.shared:
             _writable_where_exclusive(m, mm, vma)
         mm.table.heal(vma.start, vma.end)
-    mm.merge_vmas(start, stop)
 
 
 def _writable_where_exclusive(m: Machine, mm: Mm, vma: Vma) -> None:
@@ -92,7 +95,7 @@ def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
         span = 1 << entry.level
         if entry.level and (to - start) % span:
             m.split_entries(mm, entry.start, entry.end)
-    mm.link(vma.twin(to, n, vma.pgoff))
+    mm.link(vma.twin(to, n, to if vma.file is None and vma.anon is None else vma.pgoff))
     for entry in mm.table.remove(start, start + n):
         entry.start += to - start
         mm.table.insert(entry)
@@ -104,8 +107,11 @@ def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
 def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
     """Lock [start, stop): folios that lie in it whole become unevictable, and all of it is faulted in.
 
-    Private writable memory is faulted for writing, so what is still shared after a fork is copied.
+    Private writable memory is faulted for writing, so what is still shared after a fork is copied. Raises
+    ActionError where some of it may not be accessed (the kernel: ENOMEM).
     """
+    if any(vma.prot == "none" for vma in mm.vmas.over(start, stop)):
+        raise ActionError("memory that may not be accessed cannot be locked")
     for vma in parts(m, mm, start, stop, lambda vma: not vma.locked and vma.kind is not Kind.HUGETLB):
         vma.locked = True
         for entry in mm.table.over(vma.start, vma.end):
@@ -113,17 +119,23 @@ def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
                 for piece in m.memory.pieces(entry.target, entry.n, cut=True):
                     if piece.nr == piece.run.folio.nr_pages:
                         m.mlock(piece.run)
-        if vma.prot != "none":
-            touch(m, mm, vma.start, vma.end, write=vma.writable and not vma.shared)
-            _mark_accessed(m, mm, vma)
-    mm.merge_vmas(start, stop)
+    for vma in mm.vmas.over(start, stop):
+        if vma.kind is not Kind.HUGETLB:
+            first, last = max(vma.start, start), min(vma.end, stop)
+            write = vma.writable and not vma.shared
+            fault_in(m, mm, first, last, write=write)
+            _mark_accessed(m, mm, first, last, write=write)
 
 
-def _mark_accessed(m: Machine, mm: Mm, vma: Vma) -> None:
-    """Faulting in by GUP marks every page it finds behind a PTE as accessed."""
-    for entry in mm.table.over(vma.start, vma.end):
-        if not entry.level and not entry.zero:
-            for piece in m.memory.pieces(entry.target, entry.n, cut=True):
+def _mark_accessed(m: Machine, mm: Mm, start: int, stop: int, *, write: bool) -> None:
+    """Faulting in by GUP marks PMDs as the hardware would; behind PTEs it marks the folios themselves."""
+    for entry in mm.table.over(start, stop):
+        first, last = max(entry.start, start), min(entry.end, stop)
+        if entry.level:
+            mark(mm, entry, first, last, dirty=write)
+        elif not entry.zero:
+            for piece in m.memory.pieces(entry.target_of(first), last - first, cut=True):
+                piece.run.dirty |= write and not entry.dirty
                 for _ in range(min(piece.nr, 3)):
                     m.mark_accessed(piece.run)
 
@@ -136,7 +148,6 @@ def munlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
             if not (entry.swapped or entry.zero):
                 for piece in m.memory.pieces(entry.target, entry.n, cut=True):
                     m.munlock(piece.run)
-    mm.merge_vmas(start, stop)
 
 
 def teardown(m: Machine, mm: Mm) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mapcount.sim.address_space import check_hugetlb, parts, zap
 from mapcount.sim.errors import ActionError
-from mapcount.sim.fault import touch
+from mapcount.sim.fault import fault_in
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
@@ -31,10 +31,9 @@ def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
     if advice == "dontneed":
         check_hugetlb(mm, start, stop)
     if advice in ("hugepage", "nohugepage"):
-        orders = (PMD_ORDER,) if advice == "hugepage" else ()
-        for vma in parts(m, mm, start, stop, lambda v: v.kind is not Kind.HUGETLB and v.orders != orders):
-            vma.orders = orders
-        mm.merge_vmas(start, stop)
+        for vma in parts(m, mm, start, stop, lambda v: v.kind is not Kind.HUGETLB and v.advice != advice):
+            vma.advice = advice
+            vma.orders = (PMD_ORDER,) if advice == "hugepage" else ()
         return
     for vma in vmas:
         first, last = max(vma.start, start), min(vma.end, stop)
@@ -48,7 +47,7 @@ def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
 
 def _check(vma: Vma, advice: str) -> None:
     """Raises ActionError for advice that is not for such memory."""
-    if vma.locked and advice in ("dontneed", "pageout", "cold"):
+    if vma.locked and advice in ("dontneed", "free", "pageout", "cold"):
         raise ActionError("locked memory cannot be given up")
     if vma.kind is Kind.HUGETLB and advice in ("pageout", "cold", "hugepage"):
         raise ActionError(f"{advice} is not for hugetlb memory")
@@ -104,7 +103,8 @@ def _ptes(m: Machine, mm: Mm, piece: Piece, at: int, treat: Treat) -> int:
     if piece.nr < folio.nr_pages:
         shared = folio_maybe_mapped_shared(folio)
         return at if not shared and split_folios(m, run) else end
-    if folio_mapcount(folio) == piece.nr:
+    clean = not (run.dirty or run.in_swap_cache)
+    if folio_mapcount(folio) == piece.nr or (treat is _free and clean):
         treat(m, mm, run, at, end)
     return end
 
@@ -136,6 +136,6 @@ def _collapse(m: Machine, mm: Mm, vma: Vma, start: int, stop: int) -> None:
     if first >= last:
         raise ActionError(f"there is no aligned range of {size * 4}K in it to collapse")
     for at in range(first, last, size):
-        touch(m, mm, at, at + size, write=False)
+        fault_in(m, mm, at, at + size, write=False)
         if not collapse(m, mm, vma, at):
             raise ActionError("a page in it is pinned or not mapped, so it cannot be collapsed")

@@ -12,7 +12,7 @@ from mapcount.sim.machine import Machine
 from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
 from mapcount.sim.page_table import Entry
-from mapcount.sim.vma import Mapping, Vma
+from mapcount.sim.vma import Vma
 from mapcount.tracking.questions import folio_can_reuse_anon, folio_maybe_mapped_shared
 
 Verdict = tuple[int, int, bool]
@@ -21,11 +21,8 @@ Verdict = tuple[int, int, bool]
 
 def new_anon(m: Machine, mm: Mm, vma: Vma, order: int, count: int, vpn: int) -> FolioRun:
     """Allocate anonymous folios for the pages from `vpn` on."""
-    if vma.anon is None:
-        vma.anon = Mapping()
-        vma.anon.link(mm, vma)
     run = m.memory.alloc(Kind.ANON, order, count, m.memcg)
-    run.mapping, run.index = vma.anon, vma.index(vpn)
+    run.mapping, run.index = mm.anon_of(vma), vma.index(vpn)
     if vma.locked:
         m.mlock(run)
     return run
@@ -108,6 +105,7 @@ def _remap(
 ) -> None:
     """Write the verdicts into the page table: new small folios where copied, writable where reused."""
     stretches = _joined(verdicts)
+    content = [(o, n) for o, n, written in piece.stretches(piece.run.written) if written]
     mm.table.remove(vpn, vpn + piece.pages)
     folios, pages = (1, piece.pages) if len(stretches) == 1 else (piece.count, 0)
     for i in range(folios):
@@ -121,6 +119,10 @@ def _remap(
                 reused = entry.twin(at, nr, entry.target_of(at))
                 reused.writable = reused.dirty = reused.young = True
                 mm.table.insert(reused)
+    for offset, n in content:
+        for copied in mm.table.over(vpn + offset, vpn + offset + n):
+            first, last = max(copied.start, vpn + offset), min(copied.end, vpn + offset + n)
+            m.memory.store(copied.target_of(first), last - first)
 
 
 def _joined(verdicts: list[Verdict]) -> list[Verdict]:

@@ -18,6 +18,8 @@ def fork(m: Machine, parent: Process, name: str) -> Process:
     for vma in parent.mm.vmas:
         copy = vma.twin(vma.start, vma.n, vma.pgoff)
         copy.locked = False
+        if vma.anon is not None:
+            copy.anon_vma, copy.inherited = object(), True
         mm.link(copy)
         if vma.anon is not None:
             for entry in parent.mm.table.isolate(vma.start, vma.end):
@@ -101,6 +103,8 @@ def _copy_pinned(m: Machine, parent: Mm, child: Mm, vma: Vma, entry: Entry) -> N
                     copy = new_anon(m, child, vma, 0, nr, at)
                     new = Entry(at, nr, copy.start, writable=vma.writable, dirty=True)
                     m.map_pages(child, new, new=True, exclusive=True)
+                    for first, n in m.memory.content(piece.pfn + offset, nr):
+                        m.memory.store(copy.start + first, n)
                 else:
                     (shared,) = parent.table.isolate(at, at + nr)
                     _share(m, child, vma, shared)

@@ -78,11 +78,13 @@ class Machine:
         dup: bool = False,
         exclusive: bool = False,
         batch: int = PTRS_PER_TABLE,
+        locked: bool = False,
     ) -> None:
         """Put `entry`, which maps frames nothing else of `mm` maps there, into the page table.
 
         `new`: these are new anonymous folios, mapped whole. `dup`: fork does it. `exclusive`: mark the pages
-        anonymous-exclusive. `batch`: how many PTEs at most are handled by one counter update.
+        anonymous-exclusive. `batch`: how many PTEs at most are handled by one counter update. `locked`: the
+        VMA is; folios that are mapped whole by one update become unevictable.
         """
         mm.table.insert(entry)
         if entry.zero:
@@ -98,6 +100,8 @@ class Machine:
             for run, page, nr in self._batches(piece, vpn, entry.level, batch):
                 run.folio.refcount += nr >> entry.level
                 self._add_rmap(run, "dup" if dup else "map", page, nr, mm, entry.level)
+                if locked and nr == run.folio.nr_pages:
+                    self.mlock(run)
 
     def unmap_entry(self, mm: Mm, vma: Vma, entry: Entry, *, batch: int = PTRS_PER_TABLE) -> None:
         """`entry`, already taken out of the page table, no longer maps its frames."""
@@ -233,6 +237,8 @@ class Machine:
             folio.refcount += part.nr >> level
             for _, page, nr in self._batches(part, vpn, level, PTRS_PER_TABLE):
                 self._add_rmap(run, "map", page, nr, mm, level)
+                if vma.locked and nr == folio.nr_pages:
+                    self.mlock(run)
         else:
             run.referenced |= huge.young
         self._remove_rmap(run, part.page, part.nr, mm, huge.level)

@@ -52,6 +52,7 @@ class FolioRun:
         "start",
         "swap",
         "swapbacked",
+        "written",
     )
 
     def __init__(self, start: int, n: int, folio: Folio, kind: Kind, memcg: str) -> None:
@@ -67,6 +68,8 @@ class FolioRun:
         """Page index of the first page in its mapping."""
         self.anon_exclusive = PerPage(folio.nr_pages)
         """1 for each page marked "anonymous and exclusive" (the first page's, when mapped by a PMD)."""
+        self.written = PerPage(folio.nr_pages)
+        """1 for each page of anonymous memory that was written to; the others are zeroes, as allocated."""
         self.swap = 0
         """First swap slot, while in the swap cache."""
         self.in_swap_cache = False
@@ -104,7 +107,7 @@ class FolioRun:
         """Keep the folios before page frame `at` (a folio's first); return a run of the others."""
         assert (at - self.start) % self.folio.nr_pages == 0, "a run of folios is cut between folios"
         rest = self.like(at, self.start + self.n - at, self.folio.copy())
-        rest.anon_exclusive = self.anon_exclusive.copy()
+        rest.anon_exclusive, rest.written = self.anon_exclusive.copy(), self.written.copy()
         self.n = at - self.start
         return rest
 
@@ -212,6 +215,21 @@ class Memory:
                 self.touched.add(run)
             yield Piece(run, first, count, page, nr)
             pfn += count * nr
+
+    def store(self, pfn: int, n: int) -> None:
+        """Something is written to each of these pages."""
+        if any(not piece.run.written.min(piece.page, piece.page + piece.nr) for piece in self.pieces(pfn, n)):
+            for piece in self.pieces(pfn, n, cut=True):
+                piece.run.written.set(piece.page, piece.nr, 1)
+
+    def content(self, pfn: int, n: int) -> list[tuple[int, int]]:
+        """(offset, pages) of each stretch of these pages that is not zeroes."""
+        return [
+            (piece.pfn - pfn + offset, pages)
+            for piece in self.pieces(pfn, n)
+            for offset, pages, written in piece.stretches(piece.run.written)
+            if written
+        ]
 
     def _isolate(self, run: FolioRun, first: int, count: int) -> FolioRun:
         """Make a run of its own of `count` look-alikes from number `first` on; the others stay alike."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mapcount.sim.errors import ActionError
 from mapcount.sim.page_table import Entry, PageTable
 from mapcount.sim.runs import Runs
-from mapcount.sim.vma import Vma
+from mapcount.sim.vma import Mapping, Vma
 
 
 class Mm:
@@ -52,9 +53,25 @@ class Mm:
         around = self.vmas.over(start - 1, stop + 1)
         for vma in around:
             self._forget(vma)
+        for vma, after in pairwise(around):
+            if vma.joins(after):
+                (vma if vma.anon is None else after).take_anon_of(after if vma.anon is None else vma)
         self.vmas.heal(start, stop)
         for vma in self.vmas.over(start - 1, stop + 1):
             self._remember(vma)
+
+    def anon_of(self, vma: Vma) -> Mapping:
+        """Where anonymous memory of a VMA belongs: it begins with the first, or was begun by a neighbour."""
+        if vma.anon is None:
+            before, after = self.vmas.at(vma.start - 1), self.vmas.at(vma.end)
+            near = [after] if after and vma.continues_in(after) else []
+            near += [before] if before and before.continues_in(vma) else []
+            vma.anon, vma.anon_vma = Mapping(), object()
+            for other in reversed(near):
+                if other.anon is not None and not other.inherited:
+                    vma.take_anon_of(other)
+            vma.anon.link(self, vma)
+        return vma.anon
 
     def _remember(self, vma: Vma | None) -> None:
         for mapping in (vma.file, vma.anon) if vma else ():

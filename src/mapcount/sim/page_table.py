@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mapcount.sim.runs import Runs
 from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER, PUD_ORDER, Flavour
@@ -91,6 +91,22 @@ def hole_around(table: PageTable, low: int, high: int, at: int) -> tuple[int, in
     """The empty stretch around `at`, which nothing maps, inside [low, high)."""
     before, after = table.neighbours(at)
     return max(low, before.end if before else low), min(high, after.start if after else high)
+
+
+def largest_fit(orders: Sequence[int], low: int, high: int, at: int, stop: int) -> tuple[int, int, int]:
+    """(order, start, count) of the folios that pages from `at` on up to `stop` get in an empty [low, high).
+
+    The first of `orders`, largest first and 0 last, whose aligned range around `at` is inside; as many of
+    them as come before a larger one could fit.
+    """
+    end = stop
+    for order in orders:
+        size = 1 << order
+        start = at // size * size
+        if low <= start and start + size <= high:
+            return order, start, max(1, min((high - start) // size, -(-(end - start) // size)))
+        end = min(end, start + size)
+    raise AssertionError("a small folio always fits")
 
 
 def batch_end(table: PageTable, at: int, stop: int) -> int:

@@ -149,13 +149,11 @@ class PagemapRun:
     pfn: int | None = None
 
 
-def pagemap(
-    m: Machine, mm: Mm, start: int, stop: int, *, head_speaks_for_pmd: bool = False
-) -> Iterator[PagemapRun]:
+def pagemap(m: Machine, mm: Mm, start: int, stop: int, *, deviating: bool = False) -> Iterator[PagemapRun]:
     """Pages [start, stop) in order: bits 63 present, 62 swap, 61 file or shared, 56 exclusively mapped.
 
-    `head_speaks_for_pmd` answers as real kernels do where they are wrong: the first page's bit 56 for all
-    pages that a PMD maps (docs/kernel-deviations.md).
+    `deviating` answers as real kernels do where they are wrong: the first page's bit 56 for all pages that
+    a PMD maps, and bit 61 for the huge zero page (docs/kernel-deviations.md).
     """
     at = start
     for entry in mm.table.over(start, stop):
@@ -164,10 +162,11 @@ def pagemap(
             yield PagemapRun(first - at)
         at = last
         if entry.swapped or entry.zero:
-            yield PagemapRun(last - first, present=entry.zero, swapped=entry.swapped)
+            file = deviating and entry.zero and entry.level == PMD_ORDER
+            yield PagemapRun(last - first, present=entry.zero, swapped=entry.swapped, file=file)
             continue
         for piece in m.memory.pieces(entry.target_of(first), last - first):
-            yield from _pagemap_of(piece, head_speaks_for_pmd and entry.level == PMD_ORDER)
+            yield from _pagemap_of(piece, deviating and entry.level == PMD_ORDER)
     if at < stop:
         yield PagemapRun(stop - at)
 
@@ -221,14 +220,16 @@ def kpageflags(run: FolioRun, page: int = 0) -> int:
     return sum(1 << KPF[name] for name, on in flags.items() if on)
 
 
-def mapmax(m: Machine, mm: Mm, start: int, stop: int) -> int:
-    """numa_maps' mapmax of [start, stop): the largest page mapcount, or folio average."""
+def mapmax(m: Machine, mm: Mm, start: int, stop: int, *, deviating: bool = False) -> int:
+    """numa_maps' mapmax of [start, stop): the largest page mapcount, or folio average.
+
+    `deviating` answers as real kernels do: of pages that a PMD maps only the first is asked.
+    """
     most = 0
     for entry in mm.table.over(start, stop):
         if not (entry.swapped or entry.zero):
             first, last = max(entry.start, start), min(entry.end, stop)
             for piece in m.memory.pieces(entry.target_of(first), last - first):
-                most = max(
-                    [most, *(count for _, count in page_mapcounts(piece.run.folio, piece.page, piece.nr))]
-                )
+                nr = 1 if deviating and entry.level == PMD_ORDER else piece.nr
+                most = max([most, *(count for _, count in page_mapcounts(piece.run.folio, piece.page, nr))])
     return most

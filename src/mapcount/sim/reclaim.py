@@ -24,6 +24,7 @@ def swap_out(m: Machine, run: FolioRun) -> bool:
     to_swap = run.anon and not lazyfree
     if to_swap:
         _add_to_swap(m, run)
+        m.swap.save(run.swap, run.n, m.memory.content(run.start, run.n))
     for mm, _, entry in mapped:
         while any(e.level for e in mm.table.over(entry.start, entry.end)):
             m.split_entries(mm, entry.start, entry.end)

@@ -15,8 +15,8 @@ def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) ->
 
     A folio found in the swap cache is mapped, whole if possible; else a folio of the largest enabled
     order below the PMD's whose slots and addresses line up is read. Its page is exclusive if the swap
-    entry was, or if nothing else refers to the folio. Returns how far the pages are back; `at` itself
-    when they are back but must still be copied for the write.
+    entry was (Linux 7.3; before, also if nothing else referred to the folio). Returns how far the pages are
+    back; `at` itself when they are back but must still be copied for the write.
     """
     mm.table.isolate(vma.start, vma.end)  # a folio does not reach over the VMA's ends, nor may the entry
     entry = mm.table.at(at)
@@ -35,11 +35,9 @@ def swap_in(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) ->
     for piece in list(m.memory.pieces(pfn, n, cut=True)):
         m.try_to_free_swap(piece.run)
         vpn = start + piece.pfn - pfn
-        alone = piece.run.folio.refcount == 0 and piece.nr == piece.run.folio.nr_pages
-        exclusive = gone.exclusive or alone
-        back = Entry(vpn, piece.pages, piece.pfn, writable=exclusive and vma.writable)
+        back = Entry(vpn, piece.pages, piece.pfn, writable=gone.exclusive and vma.writable)
         back.dirty = write and back.writable
-        m.map_pages(mm, back, exclusive=exclusive)
+        m.map_pages(mm, back, exclusive=gone.exclusive, locked=vma.locked)
         if write and not back.writable:
             done = min(done, max(vpn, at))
     return done
@@ -58,7 +56,7 @@ def _mappable(m: Machine, entry: Entry, pfn: int, at: int, stop: int) -> tuple[i
     count = 1
     if not start % size:
         last = min(-(-(stop - start) // size) * size, entry.end - start, run.start + run.n - pfn + before)
-        cached = next(m.swap.over(entry.target_of(start), max(last, size)))
+        cached = m.swap.stretch(entry.target_of(start), max(last, size))
         count = max(1, min(last, cached.n) // size)
     return start, count * size
 
@@ -72,7 +70,7 @@ def _read_in(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> 
         slot = entry.target + start - entry.start
         if start < entry.start or start + size > entry.end or slot % size:
             continue
-        uncached = next(m.swap.over(slot, max(stop - start, size)))
+        uncached = m.swap.stretch(slot, max(stop - start, size))
         if uncached.pfn is not None or uncached.n < size:
             continue
         count = min(uncached.n // size, -(-(stop - start) // size))
@@ -82,6 +80,9 @@ def _read_in(m: Machine, mm: Mm, vma: Vma, entry: Entry, at: int, stop: int) -> 
         run.memcg = uncached.memcg
         run.folio.refcount += size
         run.in_swap_cache, run.swap, run.active = True, slot, True
+        for saved in m.swap.over(slot, run.n):
+            if saved.written:
+                m.memory.store(run.start + saved.start - slot, saved.n)
         m.swap.cache(slot, run.n, run.start)
         m.stat(run.memcg, "swapcached", run.n)
         m.events["pswpin"] += run.n

@@ -123,6 +123,7 @@ class System:
         vma = Vma(where.start, where.n, where.start, kind, shared=shared, prot=prot, orders=orders)
         if behind is not None:
             vma.file, vma.kind, vma.pgoff = behind, behind.kind, pgoff
+            vma.advice = "hugepage" if behind.orders and behind.kind is not Kind.HUGETLB else ""
         address_space.mmap(self.machine, p.mm, vma)
         self._drop_unused_files()
 

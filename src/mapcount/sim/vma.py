@@ -78,7 +78,21 @@ class File(Mapping):
 class Vma:
     """Pages [start, start + n) of an address space, with one set of attributes."""
 
-    __slots__ = ("anon", "file", "kind", "locked", "n", "orders", "pgoff", "prot", "shared", "start")
+    __slots__ = (
+        "advice",
+        "anon",
+        "anon_vma",
+        "file",
+        "inherited",
+        "kind",
+        "locked",
+        "n",
+        "orders",
+        "pgoff",
+        "prot",
+        "shared",
+        "start",
+    )
 
     def __init__(
         self,
@@ -99,9 +113,15 @@ class Vma:
         self.prot = prot
         self.orders = orders
         """Orders of the large folios that faults may allocate here, largest first."""
+        self.advice = "hugepage" if orders and kind is not Kind.HUGETLB else ""
+        """What madvise said of huge pages: `hugepage`, `nohugepage` or nothing yet."""
         self.locked = False
         self.anon: Mapping | None = None
-        """Set once anonymous memory may be in it; a VMA without is not copied by fork."""
+        """Set once anonymous memory was faulted in; a VMA without is not copied by fork."""
+        self.anon_vma: object | None = None
+        """Who may be merged: VMAs of one mm whose anonymous memory began together, or has not begun yet."""
+        self.inherited = False
+        """Does it have a parent's anonymous memory too? Then it is merged only with its like."""
 
     @property
     def end(self) -> int:
@@ -120,7 +140,8 @@ class Vma:
     def twin(self, start: int, n: int, pgoff: int) -> Vma:
         """A VMA with the same attributes elsewhere."""
         twin = Vma(start, n, pgoff, self.kind, file=self.file, shared=self.shared, prot=self.prot)
-        twin.orders, twin.locked, twin.anon = self.orders, self.locked, self.anon
+        twin.orders, twin.advice, twin.locked, twin.anon = self.orders, self.advice, self.locked, self.anon
+        twin.anon_vma, twin.inherited = self.anon_vma, self.inherited
         return twin
 
     def cut(self, at: int) -> Vma:
@@ -131,11 +152,24 @@ class Vma:
 
     def joins(self, after: Vma) -> bool:
         """Could one VMA be both?"""
+        if self.anon_vma is None or after.anon_vma is None:
+            related = not (self.inherited or after.inherited)
+        else:
+            related = self.anon_vma is after.anon_vma
+        return related and self.prot == after.prot and self.continues_in(after)
+
+    def continues_in(self, after: Vma) -> bool:
+        """Are they of one kind, but for protection and anonymous memory?"""
         return (
-            self.index(after.start) == after.pgoff
-            and (self.file, self.anon, self.shared) == (after.file, after.anon, after.shared)
-            and (self.prot, self.orders, self.locked) == (after.prot, after.orders, after.locked)
+            self.end == after.start
+            and self.index(after.start) == after.pgoff
+            and (self.file, self.shared, self.locked) == (after.file, after.shared, after.locked)
+            and (self.orders, self.advice) == (after.orders, after.advice)
         )
+
+    def take_anon_of(self, other: Vma) -> None:
+        """The other's anonymous memory is this VMA's too."""
+        self.anon, self.anon_vma, self.inherited = other.anon, other.anon_vma, other.inherited
 
     def attributes(self) -> str:
         """For people: `anon rw`, `shmem rw shared`, …"""
