@@ -190,7 +190,7 @@ class Engine:
     def replay(self, window: Window) -> None:
         """Apply a window's events. Raises TraceError at the first that cannot be, with row and reason."""
         most_mm = min(MOST_MM, self.flavour.max_mm_id)
-        columns = window.columns
+        columns = tuple(_frozen(column) for column in window.columns)
         sound = first_unsound(*columns[:5], len(self.folios), most_mm, 1 << MOST_ORDER)
         self._apply(window, columns if sound == len(window) else tuple(c[:sound] for c in columns))
         if sound < len(window):
@@ -216,7 +216,7 @@ class Engine:
     ) -> NDArray[np.uint32]:
         """Pack the events by block into `_packed`; where each block's end."""
         n, parts = len(columns[0]), self.threads
-        given = NO_ROWS if rows is None else rows
+        given = _frozen(NO_ROWS if rows is None else rows)
         if len(self._packed) < n:
             self._packed = np.empty((n, 2), np.uint64)
         edges = [n * part // parts for part in range(parts + 1)]
@@ -291,6 +291,16 @@ class Engine:
             where: Any = (self.folios.order(low, high), 1, verdicts)
             np.add.at(tally, where, self.events if events is None else events)
         return tally
+
+
+def _frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """The column, contiguous and read-only: so that each loop is compiled for one kind of arrays only.
+
+    (Processes that compile one function for different kinds at a time confuse Numba's files on disk.)
+    """
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
 
 
 def _shares(ends: NDArray[np.uint32], threads: int) -> list[range]:

@@ -229,6 +229,7 @@ def truth(event: Any, lanes: Any, wide: Any) -> Any:
         why = i32(why | (MANY if sum2 > MOST_SUM else ZERO))
         left = none & ((sum1 != 0.0) | (sum2 != 0.0))
         why = i32(why | (STRANGER if left | (sum1 < 0.0) | (sum2 < 0.0) else ZERO))
+        why = why if event[NR + k] != ZERO else ZERO
         lanes[WRONG + k] = why
         wrong = i32(wrong | why)
     return wrong
