@@ -84,6 +84,14 @@ def test_flags_by_name() -> None:
     assert "LRU ANON THP" == flag_words(bits, ["smaps"])
 
 
+def test_a_hugetlb_page_keeps_a_dirty_mark_of_others() -> None:
+    """DIRTY of a hugetlb page is left out: it may be from whoever had the page before."""
+    bits = 1 << FLAGS["DIRTY"] | 1 << FLAGS["ANON"]
+
+    assert "DIRTY ANON" == flag_words(bits, ["smaps"])
+    assert "ANON HUGE" == flag_words(bits | 1 << FLAGS["HUGE"], ["smaps"])
+
+
 def test_kinds_by_flags() -> None:
     """A hugetlb or KSM page is not called anonymous; shared memory is what is swap-backed otherwise."""
     kinds = {

@@ -14,6 +14,7 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -254,6 +255,7 @@ def main(kind: type[Agent] = Agent) -> NoReturn:
     state = json.loads(sys.argv[1])
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the director decides when it is over
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would be of no use to anybody
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped at once
     if state.get("cpu") is not None:
         os.sched_setaffinity(0, {state["cpu"]})

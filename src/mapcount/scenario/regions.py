@@ -46,8 +46,14 @@ def rle(runs: Iterable[tuple[int, object]]) -> str:
 
 
 def flag_words(bits: int, read: Collection[str]) -> str:
-    """The names of a page's flags, by bit; those that say how lately it was used only where that was read."""
-    left_out = () if "referenced" in read else MOVING
+    """The names of a page's flags, by bit.
+
+    Those that say how lately it was used only where that was read, and never DIRTY of a hugetlb page, which
+    may be from whoever had the page before.
+    """
+    left_out: tuple[str, ...] = () if "referenced" in read else MOVING
+    if bits >> FLAGS["HUGE"] & 1:
+        left_out = (*left_out, "DIRTY")
     return " ".join(name for name, bit in FLAGS.items() if bits >> bit & 1 and name not in left_out)
 
 

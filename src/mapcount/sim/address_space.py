@@ -28,6 +28,7 @@ def munmap(m: Machine, mm: Mm, start: int, stop: int) -> None:
     for vma in mm.isolate_vmas(start, stop):
         zap(m, mm, vma, vma.start, vma.end)
         mm.unlink(vma)
+    mm.free_tables(start, stop)
     m.lru_add_drain()
 
 
@@ -95,11 +96,14 @@ def mremap(m: Machine, mm: Mm, start: int, n: int, to: int) -> None:
         span = 1 << entry.level
         if entry.level and (to - start) % span:
             m.split_entries(mm, entry.start, entry.end)
+    for first, last in mm.table.tabled(start, start + n):
+        mm.table.add_tables(first - start + to, last - start + to)
     mm.link(vma.twin(to, n, to if vma.file is None and vma.anon is None else vma.pgoff))
     for entry in mm.table.remove(start, start + n):
         entry.start += to - start
         mm.table.insert(entry)
     mm.unlink(vma)
+    mm.free_tables(start, start + n)
     mm.table.heal(to, to + n)
     mm.merge_vmas(to, to + n)
 

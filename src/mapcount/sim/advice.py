@@ -10,7 +10,7 @@ from mapcount.sim.fault import fault_in
 from mapcount.sim.machine import Machine
 from mapcount.sim.memory import FolioRun, Kind, Piece
 from mapcount.sim.mm import Mm
-from mapcount.sim.page_table import Entry, batch_end
+from mapcount.sim.page_table import PTRS_PER_TABLE, Entry, batch_end
 from mapcount.sim.reclaim import swap_out
 from mapcount.sim.rmap_walk import alike
 from mapcount.sim.split import collapse, split_folios
@@ -39,6 +39,9 @@ def madvise(m: Machine, mm: Mm, start: int, stop: int, advice: str) -> None:
         first, last = max(vma.start, start), min(vma.end, stop)
         if advice == "dontneed":
             zap(m, mm, vma, first, last)
+            whole = -(-first // PTRS_PER_TABLE) * PTRS_PER_TABLE, last // PTRS_PER_TABLE * PTRS_PER_TABLE
+            if whole[0] < whole[1]:
+                mm.table.free_tables(*whole)
         elif advice == "collapse":
             _collapse(m, mm, vma, first, last)
         else:

@@ -92,7 +92,7 @@ def _fault_anon(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool
     """Nothing is there yet: map new folios, as large as fit, or for a read the zero page, small or huge."""
     low, high = hole_around(mm.table, vma.start, vma.end, at)
     orders = tuple(order for order in vma.orders if write or order >= PMD_ORDER)
-    order, start, count = largest_fit((*orders, 0), low, high, at, stop)
+    order, start, count = largest_fit((*orders, 0), low, high, at, stop, mm.table)
     n = count << order
     if not write:
         if order:

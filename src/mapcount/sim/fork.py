@@ -22,6 +22,8 @@ def fork(m: Machine, parent: Process, name: str) -> Process:
             copy.anon_vma, copy.inherited = object(), True
         mm.link(copy)
         if vma.anon is not None:
+            for first, last in parent.mm.table.tabled(vma.start, vma.end):
+                mm.table.add_tables(first, last)
             for entry in parent.mm.table.isolate(vma.start, vma.end):
                 _copy(m, parent.mm, mm, copy, entry)
     mm.table.heal(0, mm.table.last_end())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mapcount.sim.errors import ActionError
-from mapcount.sim.page_table import Entry, PageTable
+from mapcount.sim.page_table import PTRS_PER_TABLE, PageTable
 from mapcount.sim.runs import Runs
 from mapcount.sim.vma import Mapping, Vma
 
@@ -21,7 +21,7 @@ class Mm:
         self.owner = owner
         """The process that lives here, for people."""
         self.vmas: Runs[Vma] = Runs()
-        self.table: PageTable = Runs[Entry]()
+        self.table = PageTable()
         self.has_pinned = False
         """Has anything here ever been pinned? Fork looks for pins only then."""
 
@@ -36,6 +36,14 @@ class Mm:
         """A VMA is gone."""
         self.vmas.remove(vma.start, vma.end)
         self._forget(vma)
+
+    def free_tables(self, start: int, stop: int) -> None:
+        """[start, stop) was unmapped: page tables of which no VMA is left are gone."""
+        first, last = start // PTRS_PER_TABLE, -(-stop // PTRS_PER_TABLE)
+        for low, high in list(self.vmas.gaps(first * PTRS_PER_TABLE, last * PTRS_PER_TABLE)):
+            bare = -(-low // PTRS_PER_TABLE) * PTRS_PER_TABLE, high // PTRS_PER_TABLE * PTRS_PER_TABLE
+            if bare[0] < bare[1]:
+                self.table.free_tables(*bare)
 
     def isolate_vmas(self, start: int, stop: int) -> list[Vma]:
         """The VMAs inside [start, stop), split so that none reaches outside."""

@@ -55,6 +55,8 @@ def _map_huge(m: Machine, mm: Mm, vma: Vma, at: int, stop: int, *, write: bool) 
     if not level or vma.advice == "nohugepage":
         return at
     low, high = hole_around(mm.table, vma.start, vma.end, at)
+    bare = mm.table.without_tables(at)
+    low, high = (low, high) if hugetlb else (max(low, bare[0]), min(high, bare[1]))
     span = 1 << level
     part = before // span * span
     start = at - before + part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 from mapcount.sim.runs import Runs
@@ -84,7 +85,68 @@ class Entry:
         )
 
 
-PageTable = Runs[Entry]
+class Tables:
+    """Tables of PTEs [start, start + n) of an address space; table 3 has the PTEs of the fourth 2 MiB."""
+
+    __slots__ = ("n", "start")
+
+    def __init__(self, start: int, n: int) -> None:
+        self.start, self.n = start, n
+
+    def cut(self, at: int) -> Tables:
+        """Keep what is before `at`, return the rest."""
+        rest = Tables(at, self.start + self.n - at)
+        self.n = at - self.start
+        return rest
+
+    def joins(self, after: Tables) -> bool:
+        """Always: one table is like another."""
+        return True
+
+
+class PageTable(Runs[Entry]):
+    """The entries of one address space, and which tables there are for PTEs.
+
+    Where there is a table, even an empty one, no PMD can map a folio instead of it.
+    """
+
+    __slots__ = ("tables",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: Runs[Tables] = Runs()
+
+    def insert(self, run: Entry) -> None:
+        """Add entries where there are none. Raises ValueError where there are."""
+        super().insert(run)
+        if run.level == PTE_ORDER:
+            self.add_tables(run.start, run.end)
+
+    def add_tables(self, start: int, stop: int) -> None:
+        """Make sure that there are tables for the PTEs of [start, stop)."""
+        first, last = start // PTRS_PER_TABLE, -(-stop // PTRS_PER_TABLE)
+        for low, high in list(self.tables.gaps(first, last)):
+            self.tables.insert(Tables(low, high - low))
+        self.tables.heal(first, last)
+
+    def free_tables(self, start: int, stop: int) -> None:
+        """Give back tables for [start, stop), a multiple of what a table maps, which are empty."""
+        self.tables.remove(start // PTRS_PER_TABLE, stop // PTRS_PER_TABLE)
+
+    def tabled(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The stretches of [start, stop) that tables are there for."""
+        found = self.tables.over(start // PTRS_PER_TABLE, -(-stop // PTRS_PER_TABLE))
+        places = ((t.start * PTRS_PER_TABLE, (t.start + t.n) * PTRS_PER_TABLE) for t in found)
+        return [(max(first, start), min(last, stop)) for first, last in places]
+
+    def without_tables(self, at: int) -> tuple[int, int]:
+        """The pages around `at` that no tables are there for, so that a PMD could map them; or none."""
+        table = at // PTRS_PER_TABLE
+        if self.tables.at(table) is not None:
+            return at, at
+        before, after = self.tables.neighbours(table)
+        low = (before.start + before.n) * PTRS_PER_TABLE if before else 0
+        return low, after.start * PTRS_PER_TABLE if after else sys.maxsize
 
 
 def hole_around(table: PageTable, low: int, high: int, at: int) -> tuple[int, int]:
@@ -93,18 +155,23 @@ def hole_around(table: PageTable, low: int, high: int, at: int) -> tuple[int, in
     return max(low, before.end if before else low), min(high, after.start if after else high)
 
 
-def largest_fit(orders: Sequence[int], low: int, high: int, at: int, stop: int) -> tuple[int, int, int]:
+def largest_fit(
+    orders: Sequence[int], low: int, high: int, at: int, stop: int, table: PageTable | None = None
+) -> tuple[int, int, int]:
     """(order, start, count) of the folios that pages from `at` on up to `stop` get in an empty [low, high).
 
     The first of `orders`, largest first and 0 last, whose aligned range around `at` is inside; as many of
-    them as come before a larger one could fit.
+    them as come before a larger one could fit. Given the page table, a folio of PMD size or more also needs
+    a place without tables for PTEs.
     """
     end = stop
+    bare = table.without_tables(at) if table is not None else (low, high)
     for order in orders:
         size = 1 << order
         start = at // size * size
-        if low <= start and start + size <= high:
-            return order, start, max(1, min((high - start) // size, -(-(end - start) // size)))
+        first, last = (max(low, bare[0]), min(high, bare[1])) if order >= PMD_ORDER else (low, high)
+        if first <= start and start + size <= last:
+            return order, start, max(1, min((last - start) // size, -(-(end - start) // size)))
         end = min(end, start + size)
     raise AssertionError("a small folio always fits")
 

@@ -140,6 +140,7 @@ def collapse(m: Machine, mm: Mm, vma: Vma, start: int) -> bool:
     content = [(e.start + at - start, n) for e in entries for at, n in m.memory.content(e.target, e.n)]
     for entry in mm.table.remove(start, stop):
         m.unmap_entry(mm, vma, entry, batch=1)
+    mm.table.free_tables(start, stop)
     run = new_anon(m, mm, vma, PMD_ORDER, 1, start)
     huge = Entry(start, run.n, run.start, level=PMD_ORDER, writable=vma.writable, dirty=True)
     m.map_pages(mm, huge, new=True, exclusive=True)
