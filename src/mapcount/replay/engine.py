@@ -8,7 +8,7 @@ in memory is the folios' state, one window, and its sorted copies.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import TracebackType
@@ -174,6 +174,7 @@ class Engine:
         self._desks = [_Desk(1 << self._bits) for _ in range(self.threads)]
         self._packed: Packed = np.zeros((0, 2), np.uint64)
         self._pool = ThreadPoolExecutor(self.threads)
+        self._map: Callable[..., Iterable[Any]] = self._pool.map if self.threads > 1 else map
 
     def __enter__(self) -> Engine:
         return self
@@ -201,7 +202,7 @@ class Engine:
         ends = self._scatter(columns, window.rows)
         shares = _shares(ends, self.threads)
         list(
-            self._pool.map(
+            self._map(
                 self._replay_blocks, self._desks, shares, [ends] * len(shares), [window.first] * len(shares)
             )
         )
@@ -221,7 +222,7 @@ class Engine:
             self._packed = np.empty((n, 2), np.uint64)
         edges = [n * part // parts for part in range(parts + 1)]
         counts = np.zeros((parts, self._blocks), np.uint32)
-        list(self._pool.map(
+        list(self._map(
             lambda part: count_blocks(columns[0], edges[part], edges[part + 1], self._bits, counts[part]),
             range(parts),
         ))  # fmt: skip
@@ -229,7 +230,7 @@ class Engine:
         ends = counts.T.cumsum(dtype=np.uint32).reshape(self._blocks, parts)
         at = np.ascontiguousarray(ends.T) - counts
         out = self._packed
-        list(self._pool.map(
+        list(self._map(
             lambda part: scatter(*columns, given, edges[part], edges[part + 1], self._bits, at[part], out),
             range(parts),
         ))  # fmt: skip
