@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mapcount"
-LAYERS = ["tracking", "sim", "scenario", "live", "audit", "conform", "bench", "report", "cli"]
+LAYERS = ["tracking", "schemes", "sim", "scenario"]
+LAYERS += ["live", "audit", "conform", "bench", "replay", "report", "cli"]
 """Lowest first: each may import from itself and from those before it."""
 THIRD_PARTY = {
+    "replay": {"numpy", "numba", "polars", "dask", "distributed"},
     "live": {"numpy", "polars", "drgn"},
     "audit": {"numpy", "polars"},
     "conform": {"numpy"},
@@ -92,7 +94,7 @@ def test_modules_are_short(path: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     """`mapcount --help` answers at once: what a command needs is imported when it is called."""
-    heavy = {"rich", "numpy", "polars", "drgn"}
+    heavy = {"rich", "numpy", "numba", "polars", "drgn", "dask"}
     code = "import sys, mapcount.cli; print(*{n.partition('.')[0] for n in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set() == heavy & set(done.stdout.split())

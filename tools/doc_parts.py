@@ -410,6 +410,15 @@ def language() -> str:
     return reference().rstrip()
 
 
+# -- docs/schemes.md ---------------------------------------------------------------------------------------
+
+
+@part
+def last_mapper() -> str:
+    """The scheme of the tutorial."""
+    return "\n".join(["```python", (ROOT / "examples" / "last_mapper.py").read_text("utf-8").rstrip(), "```"])
+
+
 # -- docs/kernel-deviations.md -----------------------------------------------------------------------------
 
 

@@ -68,7 +68,7 @@ def commands_of(block: str) -> list[Shown]:
 def outputs(commands: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """What each command prints, run one after the other in a directory with the repository's examples."""
     with tempfile.TemporaryDirectory() as place:
-        for name in ("scenarios", "recordings", "captures"):
+        for name in ("scenarios", "recordings", "captures", "examples"):
             (Path(place) / name).symlink_to(ROOT / name)
         return tuple(_output(command, place) for command in commands)
 

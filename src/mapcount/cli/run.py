@@ -57,6 +57,13 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     help="Put a real kernel's recorded answers beside the simulated ones; exit 1 on a deviation that is "
     "not documented.",
 )
+@click.option(
+    "--trace",
+    "trace",
+    metavar="NAME.trace",
+    help="Also write every mapping event of one scenario on one --flavour, for `replay` and `compare`.",
+)
+@click.option("--force", is_flag=True, help="Replace what is at NAME.trace.")
 def run(
     scenarios: tuple[str, ...],
     flavours: list[Flavour],
@@ -64,6 +71,8 @@ def run(
     every: bool,
     as_json: bool,
     on: str | None,
+    trace: str | None,
+    force: bool,
 ) -> None:
     """Run scenarios on kernels side by side.
 
@@ -80,8 +89,14 @@ def run(
         raise click.UsageError(
             "--on takes the flavour and the width from the recording: leave --flavour and --bits out"
         )
+    if trace is not None and (on is not None or len(flavours) > 1 or len(scenarios) > 1):
+        raise click.UsageError(
+            "--trace writes one scenario's events on one kernel: say --flavour NAME, no --on"
+        )
     try:
         stories = [load(path) for path in scenarios]
+        if trace is not None:
+            _write_trace(stories[0], flavours[0], bits, trace, force=force)
         if on is not None:
             _beside(stories, on, every=every, as_json=as_json)
         else:
@@ -109,6 +124,23 @@ def _side_by_side(
             out.print(*draw_runs(runs, every=every, width=out.width), sep="\n")
     if any(r.failures or r.broken for runs in results for r in runs):
         sys.exit(FINDING)
+
+
+def _write_trace(story: Scenario, flavour: Flavour, bits: str | None, path: str, *, force: bool) -> None:
+    from mapcount.replay.record import Recorder
+    from mapcount.replay.trace import TraceError
+    from mapcount.replay.writer import TraceWriter
+    from mapcount.scenario.run import run as run_on
+
+    try:
+        with TraceWriter(path, force=force) as writer:
+            recorder = Recorder(writer)
+            run_on(story, flavour.on(int(bits or story.bits)), watcher=recorder)
+            recorder.finish(flavour.on(int(bits or story.bits)), story.name)
+    except TraceError as error:
+        click.echo(str(error), err=True)
+        sys.exit(USAGE)
+    click.echo(f"wrote {path}: {writer.events:,} events of {writer.folios:,} folios", err=True)
 
 
 def _beside(stories: Sequence[Scenario], on: str, *, every: bool, as_json: bool) -> None:

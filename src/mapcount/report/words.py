@@ -18,6 +18,14 @@ def signed(kib: int) -> str:
     return f"{'+' if kib > 0 else '-' if kib < 0 else ''}{size(abs(kib))}"
 
 
+def share(part: float) -> str:
+    """A part of 1 in per cent, so that only nothing looks like nothing, and only all like all."""
+    if part in (0, 1):
+        return "100 %" if part else "0"
+    percent = 100 * part
+    return f"{percent:.2f} %" if 0.005 <= percent < 99.995 else ("<0.01 %" if part < 0.5 else ">99.99 %")
+
+
 def flavours_word(names: Sequence[str], all_of: Collection[object]) -> str:
     """Flavours in few words: `both kernels`, `all 4 kernels`, or their names."""
     if len(names) == len(all_of) > 1:

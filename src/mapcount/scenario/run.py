@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from mapcount.scenario.expectations import Failure, check
 from mapcount.scenario.observation import FolioSeen, Observation
 from mapcount.scenario.observe import Observer
 from mapcount.scenario.simulated import act
 from mapcount.scenario.syntax import Scenario, Step
+from mapcount.sim.memory import FolioRun
 from mapcount.sim.system import System
 from mapcount.tracking.flavour import Flavour
 from mapcount.tracking.invariants import Invariant
@@ -62,17 +64,33 @@ class Run:
         return [step for step in self.steps if not step.only_expects]
 
 
-def run(scenario: Scenario, flavour: Flavour, *, regions: bool = False) -> Run:
+class Watcher(Protocol):
+    """Whoever wants to hear of every mapping event of a run."""
+
+    def begin(self, step: Step, system: System) -> None:
+        """A step begins; `system` as it is before."""
+
+    def event(self, run: FolioRun, what: str, mm_id: int, page: int, nr: int, level: int) -> None:
+        """A mapping came or went (`mapcount.sim.machine.MappingEvent`)."""
+
+
+def run(
+    scenario: Scenario, flavour: Flavour, *, regions: bool = False, watcher: Watcher | None = None
+) -> Run:
     """Act out every step. Raises ScenarioError at the first that no kernel could carry out.
 
     `regions`: look at every region of every process as well (`Observation.regions`), which takes longer.
     """
     system = System(flavour)
+    if watcher is not None:
+        system.machine.on_event = watcher.event
     if scenario.first:
         system.spawn(scenario.first)
     observer = Observer(system, regions=regions)
     steps: list[SteppedTo] = []
     for step in scenario.steps:
+        if watcher is not None:
+            watcher.begin(step, system)
         seen, broken = observer.look() if not steps else (steps[-1].seen, [])
         failures: list[Failure] = []
         checked = 0

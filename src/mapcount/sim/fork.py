@@ -55,7 +55,7 @@ def _share(m: Machine, child: Mm, vma: Vma, entry: Entry) -> None:
         entry.writable = False
     twin = entry.twin(entry.start, entry.n, entry.target)
     twin.young = False
-    m.map_pages(child, twin)
+    m.map_pages(child, twin, dup=True)
 
 
 def _pinned(m: Machine, entry: Entry) -> bool:

@@ -8,7 +8,7 @@ section 6). The page tables are the truth; the counters in each `Folio` never lo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mapcount.sim.memory import FolioRun, Kind, Memory, Piece
 from mapcount.sim.mm import Mm, Process
@@ -27,6 +27,10 @@ from mapcount.tracking.rmap import (
 
 LRU_BATCH = 31
 """Small folios that a per-CPU batch collects before their change of list takes effect."""
+
+MappingEvent = Callable[[FolioRun, str, int, int, int, int], None]
+"""Called after each mapping event: the look-alike folios, "new", "map", "dup" or "unmap", MM id, page, number
+of pages, level."""
 
 PMD_STAT = {Kind.ANON: "anon_thp", Kind.SHMEM: "shmem_pmd_mapped", Kind.FILE: "file_pmd_mapped"}
 
@@ -49,6 +53,8 @@ class Machine:
         """What vmstat counts since boot: thp_split_pmd, thp_deferred_split_page, pswpin, …"""
         self.cost: Counter[str] = Counter()
         """Counter updates since boot: page_updates, locked_updates, atomic_updates."""
+        self.on_event: MappingEvent | None = None
+        """Whoever wants to hear of every mapping that comes or goes."""
         self.lazyfree: list[tuple[int, int]] = []
         """(page frame, pages) of small folios waiting in the per-CPU batch for MADV_FREE to take effect."""
 
@@ -69,15 +75,16 @@ class Machine:
         entry: Entry,
         *,
         new: bool = False,
+        dup: bool = False,
         exclusive: bool = False,
         batch: int = PTRS_PER_TABLE,
         locked: bool = False,
     ) -> None:
         """Put `entry`, which maps frames nothing else of `mm` maps there, into the page table.
 
-        `new`: these are new anonymous folios, mapped whole. `exclusive`: mark the pages anonymous-exclusive.
-        `batch`: how many PTEs at most are handled by one counter update. `locked`: the VMA is; folios that
-        are mapped whole by one update become unevictable.
+        `new`: these are new anonymous folios, mapped whole. `dup`: fork does it. `exclusive`: mark the pages
+        anonymous-exclusive. `batch`: how many PTEs at most are handled by one counter update. `locked`: the
+        VMA is; folios that are mapped whole by one update become unevictable.
         """
         mm.table.insert(entry)
         if entry.zero:
@@ -88,11 +95,11 @@ class Machine:
                 self.mark_exclusive(piece, entry.level)
             if new and piece.nr == piece.run.folio.nr_pages <= 1 << max(entry.level, PMD_ORDER):
                 piece.run.folio.refcount += piece.nr >> entry.level
-                self._account(piece.run, folio_add_new_anon_rmap(piece.run.folio, mm.mm_id, entry.level))
+                self._add_rmap(piece.run, "new", 0, piece.nr, mm, entry.level)
                 continue
             for run, page, nr in self._batches(piece, vpn, entry.level, batch):
                 run.folio.refcount += nr >> entry.level
-                self._account(run, folio_add_rmap(run.folio, page, nr, mm.mm_id, entry.level))
+                self._add_rmap(run, "dup" if dup else "map", page, nr, mm, entry.level)
                 if locked and nr == run.folio.nr_pages:
                     self.mlock(run)
 
@@ -112,7 +119,7 @@ class Machine:
                 run.dirty |= entry.dirty
                 if entry.young:
                     self.mark_accessed(run)
-            self._account(run, folio_remove_rmap(run.folio, page, nr, mm.mm_id, entry.level))
+            self._remove_rmap(run, page, nr, mm, entry.level)
             if vma.locked:
                 self.munlock(run)
             self.put(run, nr >> entry.level)
@@ -144,6 +151,24 @@ class Machine:
             nr = min(end - page, step - (vpn + page - piece.page) % step)
             yield piece.run, page, nr
             page += nr
+
+    def _add_rmap(self, run: FolioRun, what: str, page: int, nr: int, mm: Mm, level: int) -> None:
+        """Count mappings that came, in each of the look-alike folios."""
+        new = what == "new"
+        self._account(
+            run,
+            folio_add_new_anon_rmap(run.folio, mm.mm_id, level)
+            if new
+            else folio_add_rmap(run.folio, page, nr, mm.mm_id, level),
+        )
+        if self.on_event is not None:
+            self.on_event(run, what, mm.mm_id, page, nr, level)
+
+    def _remove_rmap(self, run: FolioRun, page: int, nr: int, mm: Mm, level: int) -> None:
+        """Count mappings that went, in each of the look-alike folios."""
+        self._account(run, folio_remove_rmap(run.folio, page, nr, mm.mm_id, level))
+        if self.on_event is not None:
+            self.on_event(run, "unmap", mm.mm_id, page, nr, level)
 
     def _account(self, run: FolioRun, delta: Delta) -> None:
         count = run.count
@@ -211,12 +236,12 @@ class Machine:
             self.mark_exclusive(part, level, run.anon_exclusive[part.page])
             folio.refcount += part.nr >> level
             for _, page, nr in self._batches(part, vpn, level, PTRS_PER_TABLE):
-                self._account(run, folio_add_rmap(folio, page, nr, mm.mm_id, level))
+                self._add_rmap(run, "map", page, nr, mm, level)
                 if vma.locked and nr == folio.nr_pages:
                     self.mlock(run)
         else:
             run.referenced |= huge.young
-        self._account(run, folio_remove_rmap(folio, part.page, part.nr, mm.mm_id, huge.level))
+        self._remove_rmap(run, part.page, part.nr, mm, huge.level)
         if vma.locked:
             self.munlock(run)
         self.put(run, 1)
