@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mapcount"
 LAYERS = ["tracking", "schemes", "sim", "scenario"]
-LAYERS += ["live", "audit", "conform", "bench", "replay", "report", "cli"]
+LAYERS += ["live", "audit", "conform", "bench", "replay", "check", "report", "cli"]
 """Lowest first: each may import from itself and from those before it."""
 THIRD_PARTY = {
     "replay": {"numpy", "numba", "polars", "dask", "distributed"},
@@ -18,7 +18,8 @@ THIRD_PARTY = {
     "audit": {"numpy", "polars"},
     "conform": {"numpy"},
     "bench": {"numpy"},
-    "report": {"rich", "polars"},
+    "check": {"numpy", "numba"},
+    "report": {"rich", "polars", "jinja2", "textual"},
     "cli": {"rich", "click"},
 }
 """What else a layer may import, besides the standard library."""
