@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,22 @@ def test_a_page_struct_of_no_size() -> None:
         _ = Vmemmap(FakeMemory(b""), Btf(file.bytes(), "fake.btf"), BASE).sizeof_page
 
 
+def test_ctrl_c_while_what_was_found_is_put_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C that comes when a way has done its work, while its files are closed, is not lost."""
+    vmemmap = FakePages(layout_of(PAGE_MAPCOUNT), 1).vmemmap()
+
+    def way(*_: object) -> Generator[int, None, None]:
+        try:
+            yield BASE
+        finally:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(find, "_WAYS", {"a way": way})
+    monkeypatch.setattr(find, "_fits_large_folios", lambda vmemmap: True)
+    with pytest.raises(KeyboardInterrupt):
+        find_vmemmap(vmemmap.memory, vmemmap.btf)
+
+
 # -- the running kernel's -------------------------------------------------------------------------------
 
 
@@ -119,7 +136,7 @@ def test_ways_that_fail_are_passed_over(
         yield base + 64
         raise LookupError("nothing is at 0x0")
 
-    monkeypatch.setattr(find, "_WAYS", {"wrong": wrong, way: lambda *_: iter([base])})
+    monkeypatch.setattr(find, "_WAYS", {"wrong": wrong, way: lambda *_: (at for at in (base,))})
     assert base == find_vmemmap(memory, btf).base
 
 

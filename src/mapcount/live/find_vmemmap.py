@@ -14,7 +14,7 @@ import mmap
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -44,10 +44,12 @@ def find_vmemmap(memory: KernelMemory, btf: Btf) -> Vmemmap:
     tried = []
     for how, find in _WAYS.items():
         try:
-            for base in find(memory, btf):
-                if 0 <= base < 1 << 64 and fits(found := Vmemmap(memory, btf, base)):
-                    return found
-                tried.append(f"{how} says {base:#x}, where they are not")
+            # Closed here: a Ctrl-C while an unfinished generator is put away by itself would be lost.
+            with closing(find(memory, btf)) as bases:
+                for base in bases:
+                    if 0 <= base < 1 << 64 and fits(found := Vmemmap(memory, btf, base)):
+                        return found
+                    tried.append(f"{how} says {base:#x}, where they are not")
         except (OSError, ValueError, LookupError) as error:
             tried.append(f"{how}: {error}")
     raise CannotHere("the kernel's page structs were not found: " + "; ".join(tried))
@@ -56,7 +58,7 @@ def find_vmemmap(memory: KernelMemory, btf: Btf) -> Vmemmap:
 # -- ways to learn it -----------------------------------------------------------------------------------
 
 
-def _from_file_page(memory: KernelMemory, btf: Btf) -> Iterator[int]:
+def _from_file_page(memory: KernelMemory, btf: Btf) -> Generator[int, None, None]:
     """From a file of our own: this thread's open files lead to its page, and pagemap tells the frame."""
     task = memory.current_task()
     if task is None:
@@ -81,7 +83,7 @@ def _from_file_page(memory: KernelMemory, btf: Btf) -> Iterator[int]:
         os.close(fd)
 
 
-def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Iterator[int]:
+def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Generator[int, None, None]:
     """From the first memory section that exists: each holds the array's start, with flags in the low bits.
 
     The note's `mem_section` is an array of pointers ("roots"), each to a page full of sections (Linux 4.15).
@@ -106,7 +108,7 @@ def _from_vmcoreinfo(memory: KernelMemory, btf: Btf) -> Iterator[int]:
     raise LookupError("no memory section exists")
 
 
-def _from_kallsyms(memory: KernelMemory, btf: Btf) -> Iterator[int]:
+def _from_kallsyms(memory: KernelMemory, btf: Btf) -> Generator[int, None, None]:
     """From the variable that holds it on x86-64, if /proc/kallsyms lists data (CONFIG_KALLSYMS_ALL)."""
     if memory.live:
         symbols = Path("/proc/kallsyms").read_text(encoding="utf-8")
@@ -115,12 +117,12 @@ def _from_kallsyms(memory: KernelMemory, btf: Btf) -> Iterator[int]:
             yield _word(memory, int(found[1], 16))
 
 
-def _default(memory: KernelMemory, btf: Btf) -> Iterator[int]:
+def _default(memory: KernelMemory, btf: Btf) -> Generator[int, None, None]:
     """Where it is without KASLR."""
     yield from DEFAULT_BASES.get(platform.machine(), ())
 
 
-_WAYS: dict[str, Callable[[KernelMemory, Btf], Iterator[int]]] = {
+_WAYS: dict[str, Callable[[KernelMemory, Btf], Generator[int, None, None]]] = {
     "a file's page": _from_file_page,
     "vmcoreinfo": _from_vmcoreinfo,
     "kallsyms": _from_kallsyms,
