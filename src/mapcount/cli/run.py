@@ -15,7 +15,9 @@ from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
 if TYPE_CHECKING:
+    from mapcount.scenario.run import Watcher
     from mapcount.scenario.syntax import Scenario
+    from mapcount.schemes.scheme import Scheme
 
 
 def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[Flavour]:
@@ -48,6 +50,14 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     type=click.Choice(["64", "32"]),
     help="Width of the machine. Unless said, what the scenario says (a line `# bits: 32` on top), else 64.",
 )
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="NAME",
+    help="Show this scheme's answer about each large folio beside the kernel's: two-slots, one-slot, "
+    "n-slots:K, first-page, per-page, exact, two-slots+reset:R, or yours, FILE.py:CLASS. Again for more.",
+)
 @click.option("--step", "every", is_flag=True, help="Show every step, with everything in it.")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
 @click.option(
@@ -68,6 +78,7 @@ def run(
     scenarios: tuple[str, ...],
     flavours: list[Flavour],
     bits: str | None,
+    schemes: tuple[str, ...],
     every: bool,
     as_json: bool,
     on: str | None,
@@ -83,12 +94,16 @@ def run(
     from mapcount.scenario.parse import load
     from mapcount.scenario.recording import RecordingError
     from mapcount.scenario.syntax import ScenarioError
+    from mapcount.schemes.registry import find
+    from mapcount.schemes.scheme import SchemeError
 
     source = click.get_current_context().get_parameter_source
     if on is not None and any(source(name) is not ParameterSource.DEFAULT for name in ("flavours", "bits")):
         raise click.UsageError(
             "--on takes the flavour and the width from the recording: leave --flavour and --bits out"
         )
+    if on is not None and schemes:
+        raise click.UsageError("--on has a recorded kernel's answers only: leave --scheme out")
     if trace is not None and (on is not None or len(flavours) > 1 or len(scenarios) > 1):
         raise click.UsageError(
             "--trace writes one scenario's events on one kernel: say --flavour NAME, no --on"
@@ -100,18 +115,28 @@ def run(
         if on is not None:
             _beside(stories, on, every=every, as_json=as_json)
         else:
-            _side_by_side(stories, flavours, bits, every=every, as_json=as_json)
-    except (ScenarioError, RecordingError) as error:
+            asked = [find(word) for word in dict.fromkeys(schemes)]
+            _side_by_side(stories, flavours, bits, asked, every=every, as_json=as_json)
+    except (ScenarioError, RecordingError, SchemeError) as error:
         click.echo(str(error), err=True)
         sys.exit(USAGE)
 
 
 def _side_by_side(
-    stories: Sequence[Scenario], flavours: list[Flavour], bits: str | None, *, every: bool, as_json: bool
+    stories: Sequence[Scenario],
+    flavours: list[Flavour],
+    bits: str | None,
+    schemes: Sequence[Scheme],
+    *,
+    every: bool,
+    as_json: bool,
 ) -> None:
     from mapcount.scenario.run import run as run_on
 
-    results = [[run_on(s, f.on(int(bits or s.bits)), regions=as_json) for f in flavours] for s in stories]
+    results = [
+        [run_on(s, f.on(int(bits or s.bits)), regions=as_json, watcher=_watcher(schemes)) for f in flavours]
+        for s in stories
+    ]
     if as_json:
         from mapcount.report.data import runs_as_data
 
@@ -124,6 +149,14 @@ def _side_by_side(
             out.print(*draw_runs(runs, every=every, width=out.width), sep="\n")
     if any(r.failures or r.broken for runs in results for r in runs):
         sys.exit(FINDING)
+
+
+def _watcher(schemes: Sequence[Scheme]) -> Watcher | None:
+    if not schemes:
+        return None
+    from mapcount.replay.beside import SchemesBeside
+
+    return SchemesBeside(schemes)
 
 
 def _write_trace(story: Scenario, flavour: Flavour, bits: str | None, path: str, *, force: bool) -> None:

@@ -7,6 +7,7 @@ mapped; page frames are never used again for another folio of the same size, so 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -57,6 +58,10 @@ class Recorder:
         self._waiting += run.count
         if self._waiting >= ROWS_AT_ONCE:
             self._flush()
+
+    def answers(self, run: FolioRun) -> Mapping[str, bool]:
+        """None: it only writes."""
+        return {}
 
     def finish(self, flavour: Flavour, origin: str) -> None:
         """Nothing more happens."""

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mapcount.report.run_schemes import scheme_answers, scheme_rows
 from mapcount.report.words import flavours_word, signed, size
 from mapcount.scenario.observation import FolioSeen, Observation
 from mapcount.scenario.run import Run, SteppedTo
@@ -51,6 +52,7 @@ def draw_runs(runs: Sequence[Run], *, every: bool = False, width: int = 100) -> 
     if quiet:
         yield Text(f"      ... {quiet} more steps (--step shows them)", "dim")
     yield Text()
+    yield Text("summary" + " (differences are to the first kernel)" * (len(runs) > 1), "italic")
     yield summary(runs)
     yield from _findings(runs)
 
@@ -117,6 +119,9 @@ def _folios(
             answers = {name: _belief(folio) for name, folio in group}
             wrong = {name for name, folio in group if folio.wrong}
             yield from _lines(answers, wide, wrong)
+            for name, answer, is_wrong in scheme_answers(group):
+                label = f"{name:<{WIDE if wide else NARROW}} "
+                yield Text.assemble("        ", (label, "dim"), (answer, "red" if is_wrong else ""))
     if not every and len(rows) > MOST_FOLIOS:
         yield Text(f"      ... and {len(rows) - MOST_FOLIOS} more places (--step shows them)", "dim")
 
@@ -200,9 +205,8 @@ def _processes(
         notes = {f: _change(roll, base) for f, roll in rolls.items()}
         rss = f"Rss {size(base['rss']):<7} " + (f"Swap {size(base['swap']):<7} " if base["swap"] else "")
         same = len(set(answers.values())) == 1
-        yield Text.assemble(
-            "      ", (f"{name:<18} ", "green"), rss, next(iter(answers.values())) if same else ""
-        )
+        what = rss + next(iter(answers.values())) if same else rss.rstrip()
+        yield Text.assemble("      ", (f"{name:<18} ", "green"), what)
         if not same:
             yield from _lines(answers, wide, set(), notes)
 
@@ -278,18 +282,15 @@ def _system(
 
 def summary(runs: Sequence[Run]) -> Table:
     """By flavour: how often and how long the estimate was wrong, how /proc differs, what counting cost."""
-    table = Table(
-        title="summary" + " (differences are to the first kernel)" * (len(runs) > 1),
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for run in runs:
         table.add_column(str(run.flavour), justify="right", overflow="fold")
     base = runs[0]
     acted = len(base.acted)
+    schemes = dict.fromkeys(
+        name for step in base.steps for folio in step.seen.folios for name in folio.schemes
+    )
     rows: list[tuple[str, list[str]]] = [
         (
             f"steps wrong (of {acted})",
@@ -301,6 +302,7 @@ def summary(runs: Sequence[Run]) -> Table:
             [str(max((s.seen.wrong_folios for s in r.acted), default=0)) for r in runs],
         ),
     ]
+    rows += scheme_rows(runs, list(schemes))
     differences: list[tuple[str, list[str]]] = [
         ("Uss off by at most", [_largest(r, base, "uss") for r in runs]),
         ("Pss off by at most", [_largest(r, base, "pss") for r in runs]),

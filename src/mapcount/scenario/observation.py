@@ -7,7 +7,7 @@ everything else is in pages, mappings or events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,18 @@ class FolioSeen:
     counters: Mapping[str, object]
     average_mapcount: int
     partially_mapped: bool
+    schemes: Mapping[str, bool] = field(default_factory=dict)
+    """What other schemes say (maybe shared?), by name, where a run was asked for some."""
 
     @property
     def wrong(self) -> bool:
         """Is the kernel mistaken about it?"""
         return self.maybe_shared != (self.truth == "shared")
+
+    @property
+    def wrong_schemes(self) -> list[str]:
+        """Which other schemes are mistaken about it?"""
+        return [name for name, maybe in self.schemes.items() if maybe != (self.truth == "shared")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from mapcount.scenario.observation import FolioSeen, Observation, RegionSeen
 from mapcount.scenario.printing import show_place
 from mapcount.sim import proc
@@ -22,11 +24,16 @@ SYSTEM = {
 EVENTS = ("thp_split_page", "thp_split_pmd", "pswpin", "pswpout")
 
 
+Answers = Callable[[FolioRun], Mapping[str, bool]]
+"""What other schemes say of a folio, by their names: maybe shared?"""
+
+
 class Observer:
     """Sees a system after each step. Folios that no step touched are not looked at again."""
 
-    def __init__(self, system: System, *, regions: bool = True) -> None:
+    def __init__(self, system: System, *, regions: bool = True, answers: Answers | None = None) -> None:
         self.system = system
+        self._answers = answers
         self._want_regions = regions
         self._seen: dict[FolioRun, FolioSeen] = {}
 
@@ -73,6 +80,7 @@ class Observer:
             counters=folio.counters(),
             average_mapcount=folio_average_page_mapcount(folio),
             partially_mapped=run.partially_mapped,
+            schemes=self._answers(run) if self._answers else {},
         )
         broken += [(seen, invariant) for invariant in violations(folio, truth)]
         if run.count > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,13 +66,16 @@ class Run:
 
 
 class Watcher(Protocol):
-    """Whoever wants to hear of every mapping event of a run."""
+    """Whoever wants to hear of every mapping event of a run, and may have a say in what is seen."""
 
     def begin(self, step: Step, system: System) -> None:
         """A step begins; `system` as it is before."""
 
     def event(self, run: FolioRun, what: str, mm_id: int, page: int, nr: int, level: int) -> None:
         """A mapping came or went (`mapcount.sim.machine.MappingEvent`)."""
+
+    def answers(self, run: FolioRun) -> Mapping[str, bool]:
+        """What other schemes than the kernel's say of a folio (`FolioSeen.schemes`)."""
 
 
 def run(
@@ -86,7 +90,7 @@ def run(
         system.machine.on_event = watcher.event
     if scenario.first:
         system.spawn(scenario.first)
-    observer = Observer(system, regions=regions)
+    observer = Observer(system, regions=regions, answers=watcher.answers if watcher else None)
     steps: list[SteppedTo] = []
     for step in scenario.steps:
         if watcher is not None:
