@@ -100,7 +100,7 @@ def replay_folios(
                 event = queue[t]
                 wrong = step(event, lanes, rules.most_in_slot)
                 if rules.any_level:
-                    wrong = arbitrary(event, lanes)
+                    wrong = arbitrary(event, lanes, rules.pmd_order)
                 if wrong | truth(event, lanes, wide):
                     note(event, lanes, which, bad)
                 if every:

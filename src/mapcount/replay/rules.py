@@ -21,7 +21,7 @@ from mapcount.replay.grouping import DOES_SHIFT, NR_SHIFT, PAGE_MASK, ROW_SHIFT
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
 from mapcount.replay.trace import HUGETLB, MOST_MAPPINGS, ORDER_MASK
-from mapcount.tracking.flavour import PMD_ORDER, PUD_ORDER, Flavour
+from mapcount.tracking.flavour import PUD_ORDER, Flavour
 
 L: Final = 16
 """Lanes: folios side by side."""
@@ -44,7 +44,7 @@ LANES_F64: Final = 2 * L
 SUBTRACTS, ENTRY, IS_NEW = (np.int32(flag) for flag in (grouping.SUBTRACTS, grouping.ENTRY, grouping.IS_NEW))
 
 MOST: Final = np.int32(MOST_MAPPINGS)
-PMD_PAGES, PUD_PAGES = np.int32(1 << PMD_ORDER), np.int32(1 << PUD_ORDER)
+PUD_PAGES = np.int32(1 << PUD_ORDER)
 
 FEW, OTHERS, RANGE = (np.int32(r) for r in (Reason.FEW, Reason.OTHERS, Reason.RANGE))
 SHAPE, USED, MANY = (np.int32(r) for r in (Reason.SHAPE, Reason.USED, Reason.MANY))
@@ -63,11 +63,14 @@ class Rules(NamedTuple):
     """Are mapped pages counted in place of entire mappings, and may PMDs map parts of a folio?"""
     most_in_slot: int
     """The largest count a slot can hold."""
+    pmd_order: int
+    """A PMD maps so many pages, as a power of two."""
 
 
 def rules_of(flavour: Flavour) -> Rules:
     """The rules of a flavour."""
-    return Rules(flavour.owner_slots, flavour.total_mapped_pages, min(flavour.max_slot_mapcount, 2**31 - 1))
+    most = min(flavour.max_slot_mapcount, 2**31 - 1)
+    return Rules(flavour.owner_slots, flavour.total_mapped_pages, most, flavour.pmd_order)
 
 
 @jit
@@ -82,7 +85,7 @@ def load(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
         order = shape & np.uint32(ORDER_MASK)
         hugetlb = shape & np.uint32(HUGETLB) != 0
         lanes[NR_PAGES + k] = 1 << order
-        lanes[WHOLE_NR + k] = 1 << order if order in (PMD_ORDER, PUD_ORDER) or hugetlb else 0
+        lanes[WHOLE_NR + k] = 1 << order if order in (rules.pmd_order, PUD_ORDER) or hugetlb else 0
         lanes[BY_PTES + k] = not hugetlb
         lanes[SLOTTED + k] = -1 if rules.owner_slots and order > 0 and not hugetlb else 0
         lanes[TOTAL + k] = large_mapcount[f]
@@ -236,12 +239,13 @@ def truth(event: Any, lanes: Any, wide: Any) -> Any:
 
 
 @jit
-def arbitrary(event: Any, lanes: Any) -> Any:
+def arbitrary(event: Any, lanes: Any, pmd_order: int) -> Any:
     """The same events with mapped pages counted and entries of any level anywhere (mechanism, section 9).
 
     Replaces what `step` said of the entries' shapes and kinds. Returns reasons, as `step` does.
     """
     wrong = ZERO
+    pmd, pmd_pages = i32(pmd_order), i32(ONE << i32(pmd_order))
     for k in range(L):
         nr, page, nr_pages, total = event[NR + k], event[PAGE + k], lanes[NR_PAGES + k], lanes[TOTAL + k]
         new = event[DOES + k] & IS_NEW != ZERO
@@ -254,12 +258,10 @@ def arbitrary(event: Any, lanes: Any) -> Any:
         hugetlb = lanes[BY_PTES + k] == ZERO
         whole = (nr == nr_pages) & (page == ZERO)
         aligned = i32(page & i32(nr - ONE)) == ZERO
-        huge = (nr == PMD_PAGES) | (nr == PUD_PAGES)
+        huge = (nr == pmd_pages) | (nr == PUD_PAGES)
         fits = (whole if hugetlb | new else huge & aligned) if entry else (whole | (not new)) & (not hugetlb)
         # So many entries can map so many pages: one at least each, and at most what the widest maps.
-        widest = (
-            i32(PUD_ORDER) if nr_pages == PUD_PAGES else (i32(PMD_ORDER) if nr_pages >= PMD_PAGES else ZERO)
-        )
+        widest = i32(PUD_ORDER) if nr_pages == PUD_PAGES else (pmd if nr_pages >= pmd_pages else ZERO)
         least = i32(i32(pages + i32(i32(ONE << widest) - ONE)) >> widest)
         can_be = (total >= ZERO) & (hugetlb | (nr_pages == ONE) | ((total <= pages) & (least <= total)))
 

@@ -128,7 +128,8 @@ Left out
 - Reference counting: `Folio.refcount` is a number that callers keep. Pins likewise.
 - Detecting every illegal event: what the counters do not disprove passes, as in the kernel. Whoever has the
   page tables knows better.
-- Page sizes other than 4 KiB and PMDs of other than 512 pages; contiguous-PTE hints; shared hugetlb page
+- Page sizes other than 4 KiB, and PMDs of other than 512 pages but for `Flavour.scaled`, which shrinks a
+  world until it can be exhausted; contiguous-PTE hints; shared hugetlb page
   tables; the 32-bit kernel's order-1 folios, which have neither entire mapcount nor pins.
 """
 

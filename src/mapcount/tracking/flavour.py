@@ -22,6 +22,7 @@ class Flavour:
     `entire_mapcount`: a count of PMD mappings of the whole folio.
     `total_mapped_pages`: base pages counted once for every time they are mapped, which replaces
     both `_entire_mapcount` and `_nr_pages_mapped` (mechanism, section 9).
+    `pmd_order`, `slot_mapcount_cap`: as every x86-64 kernel has them, unless `scaled` down.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Flavour:
     entire_mapcount: bool
     total_mapped_pages: bool
     bits: int = 64
+    pmd_order: int = PMD_ORDER
+    slot_mapcount_cap: int | None = None
 
     @property
     def max_mm_id(self) -> int:
@@ -43,7 +46,8 @@ class Flavour:
 
         A slot stores its count minus one in a signed word of 32 bits (64-bit kernels) or 16 bits.
         """
-        return 1 << (31 if self.bits == 64 else 15)
+        widest = 1 << (31 if self.bits == 64 else 15)
+        return widest if self.slot_mapcount_cap is None else min(widest, self.slot_mapcount_cap)
 
     @property
     def any_level(self) -> bool:
@@ -55,6 +59,21 @@ class Flavour:
         if bits not in (32, 64):
             raise ValueError(f"a kernel is 64 or 32 bits wide, not {bits}")
         return replace(self, bits=bits)
+
+    def scaled(self, *, pmd_order: int | None = None, max_slot_mapcount: int | None = None) -> Flavour:
+        """The same rules in a smaller world, which can be exhausted (`mapcount.check`).
+
+        A PMD maps 2^`pmd_order` pages, and a slot holds no more than `max_slot_mapcount` mappings, so that
+        folios of a few pages have PMD mappings and slots overflow after a few events. What is not given
+        stays. Raises ValueError for a PMD that maps fewer than 2 pages, or a slot that holds nothing.
+        """
+        order = self.pmd_order if pmd_order is None else pmd_order
+        cap = self.slot_mapcount_cap if max_slot_mapcount is None else max_slot_mapcount
+        if not 1 <= order < PUD_ORDER:
+            raise ValueError(f"a PMD maps 2^1 to 2^{PUD_ORDER - 1} pages, not 2^{order}")
+        if cap is not None and cap < 1:
+            raise ValueError(f"a slot holds 1 mapping or more, not {cap}")
+        return replace(self, pmd_order=order, slot_mapcount_cap=cap)
 
     def __str__(self) -> str:
         return self.name if self.bits == 64 else f"{self.name}/32"

@@ -6,7 +6,7 @@ A simulator, an engine or a reader of kernel memory all end in a `Folio`; the qu
 
 from __future__ import annotations
 
-from mapcount.tracking.flavour import PMD_ORDER, Flavour
+from mapcount.tracking.flavour import Flavour
 from mapcount.tracking.owner_slots import OwnerSlots
 from mapcount.tracking.per_page import PerPage
 
@@ -68,7 +68,7 @@ class Folio:
     @property
     def pmd_mappable(self) -> bool:
         """Exactly PMD-size, so that AnonHugePages and the like may count it?"""
-        return self.order == PMD_ORDER and not self.hugetlb
+        return self.order == self.flavour.pmd_order and not self.hugetlb
 
     def copy(self) -> Folio:
         """An independent copy (state of one folio is given to its look-alikes when they part ways)."""

@@ -3,7 +3,7 @@
 The rules are the table of section 5 of the mechanism, and section 9 for `total-mapped-pages`. The
 kernel's names for the same events: `folio_add_new_anon_rmap`, `folio_add_{anon,file}_rmap_{ptes,pmd}`,
 `folio_try_dup_anon_rmap_{ptes,pmd}`, `folio_remove_rmap_{ptes,pmd}`. Whether a PTE or a PMD is added is
-the `level` here: the order of what one page-table entry maps (0, 9 or 18).
+the `level` here: the order of what one page-table entry maps (0, 9 or 18, unless scaled down).
 
 `Delta` says what happened besides: by how much the statistics change (AnonPages or Mapped, and the
 PMD statistic of the folio's kind, in pages), whether the folio was found partially mapped, and what
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mapcount.tracking.flavour import PMD_ORDER, PTE_ORDER, PUD_ORDER
+from mapcount.tracking.flavour import PTE_ORDER, PUD_ORDER, Flavour
 from mapcount.tracking.folio import ENTIRELY_MAPPED, Folio
 from mapcount.tracking.mm_id import MM_ID_DUMMY
 from mapcount.tracking.owner_slots import OwnerSlots
@@ -73,8 +73,11 @@ def _page_mapcount(folio: Folio) -> int:
 
 def _check(folio: Folio, page: int, nr_pages: int, mm_id: int, level: int, sign: int) -> int:
     """How many entries of `level` cover these pages. Raises ValueError for an event that cannot be."""
-    if level not in (PTE_ORDER, PMD_ORDER, PUD_ORDER) and not folio.hugetlb:
-        raise ValueError(f"no page-table entry maps 2^{level} pages: use level 0, 9 or 18")
+    levels = _levels(folio.flavour)
+    if level not in levels and not folio.hugetlb:
+        raise ValueError(
+            f"no page-table entry maps 2^{level} pages: use level {levels[0]}, {levels[1]} or {levels[2]}"
+        )
     span = 1 << level
     if not (0 <= page and nr_pages >= 1 and page + nr_pages <= folio.nr_pages):
         raise ValueError(f"pages {page}..{page + nr_pages - 1} are not of a folio of {folio.nr_pages} pages")
@@ -93,6 +96,11 @@ def _check(folio: Folio, page: int, nr_pages: int, mm_id: int, level: int, sign:
     return entries
 
 
+def _levels(flavour: Flavour) -> tuple[int, int, int]:
+    """What one page-table entry maps, as orders: a PTE, a PMD, a PUD."""
+    return PTE_ORDER, flavour.pmd_order, PUD_ORDER
+
+
 def _check_remove(folio: Folio, nr_pages: int, entries: int, level: int) -> None:
     """Raises ValueError where the counters prove that there are not that many mappings of the kind."""
     there = folio_mapcount(folio)
@@ -102,7 +110,7 @@ def _check_remove(folio: Folio, nr_pages: int, entries: int, level: int) -> None
         raise ValueError(f"the folio has {there} mappings of that kind, {entries} cannot be removed")
     if folio.flavour.total_mapped_pages and folio.large and not folio.hugetlb:
         total, pages = there - entries, folio.total_mapped_pages - nr_pages
-        widest = max(order for order in (PTE_ORDER, PMD_ORDER, PUD_ORDER) if order <= folio.order)
+        widest = max(order for order in _levels(folio.flavour) if order <= folio.order)
         if not total <= pages <= total << widest:
             raise ValueError(f"{total} mappings cannot map {pages} pages, which removing these would leave")
 
