@@ -10,6 +10,7 @@ from tests.conform.pretend import HOST, PretendKernel, shared_pages_counted_once
 
 from mapcount.conform.check import TIMES
 from mapcount.conform.findings import examine, menu_of, random_scenario
+from mapcount.conform.playing import Refused
 from mapcount.scenario.parse import parse
 from mapcount.scenario.printing import show
 from mapcount.tracking.flavour import PMD_ORDER
@@ -101,6 +102,53 @@ def test_a_skipped_story_is_not_acted_out() -> None:
 
     assert "no process can ask the kernel for this step: kernel swapout" == result.found.skipped
     assert ([], None) == (kernel.played, result.shortest)
+
+
+def test_a_machine_that_gives_too_little_has_not_deviated() -> None:
+    """A call refused for want of room is a reason to skip, and no finding that shrinking could reduce."""
+
+    def refuse(answer: dict[str, Any], run: int) -> None:
+        if answer["text"].startswith("P mlock"):
+            raise Refused("line 5: P mmap: ENOMEM")
+
+    result = examine(PretendKernel(refuse), STORY)
+
+    assert ("line 5: P mmap: ENOMEM", (), None) == (
+        result.found.skipped, result.found.deviations, result.shortest,
+    )  # fmt: skip
+
+
+def test_want_of_room_while_shrinking() -> None:
+    """A shorter story that the machine has no room for is not taken for one that deviates."""
+
+    def falsify(answer: dict[str, Any], run: int) -> None:
+        shared_pages_counted_once(answer, run)
+        if len(kernel.played[-1].steps) == 4:
+            raise Refused("no room")
+
+    kernel = PretendKernel(falsify)
+    result = examine(kernel, STORY)
+
+    assert result.shortest is not None
+    assert result.shortest.deviations
+
+
+@pytest.mark.parametrize(
+    ("story", "helps"),
+    [
+        ("P mmap h 64K thp=16K", True),
+        ("P mmap h 64K thp=32K", False),
+        ("P mmap h 64K thp=16K\nkernel swapout P.h", False),
+    ],
+)
+def test_settings_that_would_help(story: str, helps: bool) -> None:
+    """It is told of a story that was skipped whether changed folio sizes are all that it lacks."""
+    kernel = PretendKernel()
+    kernel.host = replace(HOST, set_thp=False)
+    found = kernel.conform(parse(story))
+
+    assert found.skipped is not None
+    assert helps == found.set_thp_helps
 
 
 @pytest.mark.parametrize("number", range(8))

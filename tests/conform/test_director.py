@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mapcount.conform import agent
 from mapcount.conform.acting import FIRST_PAGE
 from mapcount.conform.director import AgentLost, Director
 
@@ -130,6 +131,23 @@ def test_a_signal_to_the_memory_is_noticed(director: Director) -> None:
     """A write to memory that is not there kills the agent, as it would any process."""
     with pytest.raises(AgentLost, match="P was killed when told to touch"):
         director.order("P", "touch", {**ranges(64, 1), "write": True})
+
+
+def test_an_agent_without_memory_of_its_own(tmp_path: Path) -> None:
+    """When the interpreter that plays a process gets no memory, that is the error ENOMEM, and it goes on."""
+    program = tmp_path / "agent.py"
+    program.write_text(
+        f"import sys\nsys.path.append({str(Path(agent.__file__).parents[2])!r})\n"
+        "from mapcount.conform.agent import Agent, main\n"
+        "class Starved(Agent):\n"
+        "    def do_munmap(self, **_): raise MemoryError\n"
+        "main(Starved)\n"
+    )
+    with Director() as director:
+        director.program = str(program)
+        director.start("P")
+        assert "ENOMEM" == director.order("P", "munmap", ranges(0, 1))
+        assert director.order("P", "mmap", {"at": AT, **PLAIN}) is None
 
 
 def test_the_end_of_the_block_ends_everybody() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -58,6 +59,14 @@ STORIES = {
         B mmap mine 64K memfd=f shared
         B read mine
         P exec
+    """,
+    "sparse": """
+        P mmap heap 8G small ; P write heap[0p] ; P write heap[4096M:4100M]
+        P mmap room 16T reserved
+        P mremap heap[4097M:4098M] to=room[8T:8388609M]
+        P fork A
+        A munmap heap[:4097M]
+        P mmap again 2G ; P read again[262144p]
     """,
     "huge-page": """
         P mmap heap 2M thp=2M ; P write heap
@@ -142,6 +151,25 @@ def test_an_impossible_call_is_a_deviation(kernel: RunningKernel, monkeypatch: p
     assert (3, "P.heap.vmas", 2, 1) in [
         (s.step.line, d.field, d.real, d.simulated) for s, d in found.deviations
     ]
+
+
+def test_limits_are_no_deviation(tmp_path: Path) -> None:
+    """A process that may map less than its story wants is told of as skipped, and the next story goes on."""
+    if os.geteuid():
+        pytest.skip("page frames are shown to root only")
+    (tmp_path / "wide.scn").write_text("P mmap heap 64K\nP write heap\nP mmap wide 12G\nP read wide[0p]\n")
+    (tmp_path / "small.scn").write_text(STORIES["small-folios"])
+    done = subprocess.run(
+        [sys.executable, "-m", "mapcount", "conform", "wide.scn", "small.scn"],
+        cwd=tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30)),
+        capture_output=True,
+        text=True,
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert "skipped: line 3: P mmap: ENOMEM, the machine allows no more (vm.overcommit" in done.stdout
+    assert "1 acted out, 1 skipped." in done.stdout
 
 
 def test_a_killed_process_ends_the_recording(kernel: RunningKernel, monkeypatch: pytest.MonkeyPatch) -> None:

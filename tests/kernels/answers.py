@@ -20,7 +20,8 @@ import numpy as np
 from mapcount.audit.machine import audit
 from mapcount.conform.check import TIMES, RunningKernel
 from mapcount.conform.fitting import this_host, why_not
-from mapcount.conform.observing import Observer, Place
+from mapcount.conform.observing import Observer
+from mapcount.conform.pages import Place
 from mapcount.live.live_source import LiveSource, open_live_source
 from mapcount.live.snapshot import Block, Identity, Machine, MemoryStat, Process
 from mapcount.live.struct_folio import FolioReader, open_folio_reader
@@ -38,6 +39,7 @@ class Regions:
     ) -> None:
         self._source, self._pids, self._places = source, pids, places
         self._whole: tuple[Process, Process] | None = None
+        self.own_pid = None
 
     @property
     def machine(self) -> Machine:
@@ -78,6 +80,10 @@ class Regions:
             columns = {name: getattr(block.runs, name)[rows] for name in block.runs.__slots__}
             columns["region"] = np.searchsorted(kept, columns["region"]).astype(np.int32)
             yield Block(type(block.runs)(**columns), block.folios)
+
+    def absent(self, pid: int) -> str | None:
+        """Why this number is of no process."""
+        return None if pid in self.pids() else f"no such process: {pid}"
 
     def memory_stats(self) -> Sequence[MemoryStat]:
         """None: control groups hold more than the regions under test."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from mapcount.conform.agent import Ranges
 from mapcount.conform.director import Director
 from mapcount.conform.fitting import FolioSizes
-from mapcount.conform.observing import Place
+from mapcount.conform.pages import Place
 from mapcount.scenario.simulated import act
 from mapcount.scenario.syntax import Action, Scenario, Target
 from mapcount.sim.memory import Kind
@@ -94,14 +94,13 @@ class Stage:
             self.director.order(name, "drain")
 
     def act(self, action: Action) -> str | None:
-        """Carry out an action. What went wrong on the running kernel, if anything: `P munmap: EINVAL`.
+        """Carry out an action. The name of the error on the running kernel, if there was one: `EINVAL`.
 
         Raises ScenarioError, at the action, for what no kernel would do; AgentLost if an agent ends.
         """
         exists = action.target is not None and action.verb == "mmap" and self._has_region(action)
         act(self.system, self.scenario, action)
-        error = self._real_act(action, exists)
-        return f"{action.actor} {action.verb}: {error}" if error else None
+        return self._real_act(action, exists)
 
     def _has_region(self, action: Action) -> bool:
         assert action.target is not None

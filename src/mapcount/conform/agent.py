@@ -136,6 +136,8 @@ class Agent:
                 answer = getattr(self, f"do_{order.pop('do')}")(*given, **order) or {}
             except OSError as error:
                 answer = {"errno": errno.errorcode.get(error.errno or 0, str(error))}
+            except MemoryError:  # the interpreter's own: ulimit -v
+                answer = {"errno": "ENOMEM"}
             signal.alarm(0)
             self.answer(answer)
 

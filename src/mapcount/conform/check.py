@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mapcount.conform.fitting import FolioSizes, Host, this_host, why_not
 from mapcount.conform.observing import Observer
-from mapcount.conform.playing import play
+from mapcount.conform.playing import Refused, play
 from mapcount.live.btf import VMLINUX, Btf, BtfError
 from mapcount.live.kernel import kernel_config, release, running_flavour
 from mapcount.live.snapshot import CannotHere
@@ -34,7 +34,9 @@ class Conformance:
 
     scenario: Scenario
     skipped: str | None = None
-    """Why it was not acted out."""
+    """Why it was not acted out, or not to the end."""
+    set_thp_helps: bool = False
+    """Was it skipped only because the settings of folio sizes may not be changed?"""
     comparison: Comparison | None = None
     """The first run beside the simulation; None if skipped."""
     deviations: tuple[tuple[ComparedStep, Difference], ...] = ()
@@ -54,7 +56,10 @@ class RunningKernel:
         self._cpu = max(os.sched_getaffinity(0))
 
     def play(self, scenario: Scenario) -> Recording:
-        """Act a scenario out once. Raises ScenarioError for what no kernel would do."""
+        """Act a scenario out once.
+
+        Raises ScenarioError for what no kernel would do, and Refused where the machine gives it too little.
+        """
         with thp_settings() as session:
             return play(scenario, self.flavour, self.observer, FolioSizes(self.host, session), self._cpu)
 
@@ -62,7 +67,16 @@ class RunningKernel:
         """Act a scenario out, and again where it deviates. Raises ScenarioError if no kernel could."""
         lacking = why_not(scenario, self.flavour, self.host)
         if lacking:
-            return Conformance(scenario, skipped=lacking)
+            rich = replace(self.host, set_thp=True)
+            helps = not self.host.set_thp and why_not(scenario, self.flavour, rich) is None
+            return Conformance(scenario, skipped=lacking, set_thp_helps=helps)
+        try:
+            return self._compared(scenario)
+        except Refused as refused:
+            return Conformance(scenario, skipped=str(refused))
+
+    def _compared(self, scenario: Scenario) -> Conformance:
+        """Acted out, and again where it deviates. Raises Refused."""
         comparison = compare(scenario, self.play(scenario))
         recurring = {_key(step, difference) for step, difference in comparison.unknown}
         for _ in range(TIMES - 1):
@@ -71,10 +85,9 @@ class RunningKernel:
                 recurring &= {_key(step, difference) for step, difference in again.unknown}
         return Conformance(
             scenario,
-            None,
-            comparison,
-            tuple(pair for pair in comparison.unknown if _key(*pair) in recurring),
-            tuple(pair for pair in comparison.unknown if _key(*pair) not in recurring),
+            comparison=comparison,
+            deviations=tuple(pair for pair in comparison.unknown if _key(*pair) in recurring),
+            fleeting=tuple(pair for pair in comparison.unknown if _key(*pair) not in recurring),
         )
 
 

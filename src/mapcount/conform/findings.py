@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mapcount.conform.check import Conformance, RunningKernel
 from mapcount.conform.fitting import Host
+from mapcount.conform.playing import Refused
 from mapcount.conform.shrink import kind_of_field, shrink
 from mapcount.live.thp import Memory
 from mapcount.scenario.compare import compare
@@ -33,7 +34,10 @@ def examine(kernel: RunningKernel, scenario: Scenario) -> Result:
     kind = kind_of_field(found.deviations[0][1].field)
 
     def deviates(candidate: Scenario) -> bool:
-        comparison = compare(candidate, kernel.play(candidate))
+        try:
+            comparison = compare(candidate, kernel.play(candidate))
+        except Refused:
+            return False
         return any(kind_of_field(difference.field) == kind for _, difference in comparison.unknown)
 
     shortest = kernel.conform(shrink(scenario, kernel.flavour, deviates))

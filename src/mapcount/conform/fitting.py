@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mapcount.conform.agent import Pins
@@ -23,7 +23,8 @@ SHARE = 4
 
 PAGES_PER_G = (1 << 30) // PAGE_SIZE
 MOST_MAPPED = 128 * PAGES_PER_G
-"""Pages that a scenario may map: the kernel refuses mappings that it could never fill (overcommit)."""
+"""Pages that may be mapped at once, in use or not: after each step there is a word of pagemap to read for
+each. Whether the kernel allows so much (overcommit, limits) it says when it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,18 @@ def why_not(scenario: Scenario, flavour: Flavour, host: Host) -> str | None:
             lacking = _lacking(action, host)
             if lacking:
                 return lacking
-    mapped = _mapped(scenario)
-    if mapped > min(host.available, MOST_MAPPED):
+    needs = _needed(scenario, flavour)
+    if needs.mapped > MOST_MAPPED:
         return (
-            f"it maps {mapped / PAGES_PER_G:,.0f}G; the kernel may refuse more than the "
-            f"{host.available / PAGES_PER_G:,.0f}G of memory available, or {MOST_MAPPED // PAGES_PER_G}G"
+            f"it has {show_size(needs.mapped)} mapped at once, in use or not; "
+            f"up to {show_size(MOST_MAPPED)} are looked at after each step"
         )
-    peak, huge = _needed(scenario, flavour)
-    if peak > host.available // SHARE:
-        return f"it needs {show_size(peak)} of memory, {show_size(host.available)} are available"
-    for kib, pages in huge.items():
+    if needs.used > host.available // SHARE:
+        return (
+            f"it needs {show_size(needs.used)} of memory; a scenario may take one part in {SHARE} of the "
+            f"{host.available / PAGES_PER_G:.1f}G available"
+        )
+    for kib, pages in needs.huge.items():
         if pages > host.huge_free.get(kib, 0):
             free = host.huge_free.get(kib, 0)
             return (
@@ -118,12 +121,6 @@ def why_not(scenario: Scenario, flavour: Flavour, host: Host) -> str | None:
                 f"(nr_hugepages in {HUGETLB}/hugepages-{kib}kB says how many there are)"
             )
     return None
-
-
-def _mapped(scenario: Scenario) -> int:
-    """Pages of all mappings together, in use or not."""
-    actions = (action for step in scenario.steps for action in step.actions)
-    return sum(action.size or 0 for action in actions if action.verb == "mmap")
 
 
 def _lacking(action: Action, host: Host) -> str | None:
@@ -165,20 +162,38 @@ def _no_sizes(orders: Collection[int], memory: Memory, host: Host) -> str | None
     return f"it needs {memory} folios of {words or '4K'}; settings here give {given} (--set-thp changes that)"
 
 
-def _needed(scenario: Scenario, flavour: Flavour) -> tuple[int, dict[int, int]]:
-    """The most pages in use after any step, and the most hugetlb pages by size in KiB."""
-    system = System(flavour)
+@dataclass(slots=True)
+class _Needs:
+    """The most that a scenario has at any time."""
+
+    used: int = 0
+    """Pages of memory."""
+    mapped: int = 0
+    """Pages in VMAs, of all processes."""
+    huge: dict[int, int] = field(default_factory=dict)
+    """hugetlb pages by size in KiB."""
+
+
+def _needed(scenario: Scenario, flavour: Flavour) -> _Needs:
+    """What the simulated kernel needs for it."""
+    system, needs = System(flavour), _Needs()
     if scenario.first:
         system.spawn(scenario.first)
-    peak, huge = 0, dict[int, int]()
     for step in scenario.steps:
         for action in step.actions:
             if action.verb != "expect":
                 act(system, scenario, action)
-        now = Counter[int]()
-        for run in system.machine.memory.folios:
-            if run.kind is Kind.HUGETLB:
-                now[4 << run.folio.order] += run.count
-        huge = {kib: max(now[kib], huge.get(kib, 0)) for kib in now | huge}
-        peak = max(peak, sum(run.n for run in system.machine.memory.folios))
-    return peak, huge
+                _count(system, needs)
+    return needs
+
+
+def _count(system: System, needs: _Needs) -> None:
+    now, used = Counter[int](), 0
+    for run in system.machine.memory.folios:
+        used += run.n
+        if run.kind is Kind.HUGETLB:
+            now[4 << run.folio.order] += run.count
+    needs.used = max(needs.used, used)
+    needs.huge = {kib: max(now[kib], needs.huge.get(kib, 0)) for kib in now | needs.huge}
+    processes = system.machine.processes.values()
+    needs.mapped = max(needs.mapped, sum(vma.n for process in processes for vma in process.mm.vmas))

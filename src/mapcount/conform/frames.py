@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
 
 KPF_COMPOUND, KPF_COMPOUND_TAIL = 1 << 15 | 1 << 16, 1 << 16
 BLOCK = 512
@@ -53,7 +52,7 @@ class Frames:
         return (end - head).bit_length() - 1
 
 
-def words_at(fd: int, n: int, at: int) -> Sequence[int]:
+def words_at(fd: int, n: int, at: int) -> array[int]:
     """`n` 64-bit words of a file from byte `at` on; zeros where the file ends before."""
     words = array("Q", os.pread(fd, n * 8, at))
     words.extend([0] * (n - len(words)))

@@ -10,56 +10,24 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mapcount.conform.frames import KPF_COMPOUND, Frames, words_at
+from mapcount.conform.frames import Frames
+from mapcount.conform.pages import Place, Seen, look_at
 from mapcount.live.as_tracking import folio_in
 from mapcount.live.smaps import parse_smaps
+from mapcount.live.snapshot import Region
 from mapcount.live.struct_folio import FolioReader
 from mapcount.scenario.answer import SMAPS
-from mapcount.scenario.regions import (
-    LARGE,
-    NONE,
-    SMALL,
-    SWAPPED,
-    ZERO,
-    Stretch,
-    counter_words,
-    flag_words,
-    folio_words,
-    kind_of,
-    rle,
-)
+from mapcount.scenario.regions import counter_words, flag_words, folio_words, kind_of, rle
 from mapcount.tracking.flavour import PAGE_SIZE
 
-PM_PRESENT, PM_SWAP, PM_FILE, PM_EXCLUSIVE, PM_FRAME = 1 << 63, 1 << 62, 1 << 61, 1 << 56, (1 << 55) - 1
-KPF_ZERO_PAGE = 1 << 24
 DAMON = Path("/sys/kernel/mm/damon/admin/kdamonds")
 NUMA = Path("/proc/self/numa_maps").exists()
 """Was this kernel built with numa_maps?"""
-
-
-@dataclass(slots=True)
-class Place:
-    """A region of an agent: pages [start, start + n) of its address space."""
-
-    name: str
-    start: int
-    n: int
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What pagemap says of one region, and which folios it shows."""
-
-    entries: Sequence[int]
-    stretches: list[Stretch] = field(default_factory=list)
-    states: list[str] = field(default_factory=list)
-    mapcounts: list[int] = field(default_factory=list)
 
 
 class Observer:
@@ -91,8 +59,12 @@ class Observer:
     def look(self, actors: Mapping[str, int], places: Mapping[str, Sequence[Place]]) -> list[dict[str, Any]]:
         """Every process by name and PID, with its regions: the `processes` of a step's object."""
         frames = Frames(*self._fds)
+        vmas = {
+            name: list(parse_smaps([Path(f"/proc/{pid}/smaps").read_bytes()], PAGE_SIZE))
+            for name, pid in actors.items()
+        }
         seen = {
-            (name, place.name): self._pages(pid, place, frames)
+            (name, place.name): look_at(pid, place, vmas[name], frames)
             for name, pid in actors.items()
             for place in places[name]
         }
@@ -105,7 +77,7 @@ class Observer:
         described = self._describe(frames, owners)
         processes = []
         for name, pid in actors.items():
-            printed = self._printed(pid, places[name])
+            printed = self._printed(pid, places[name], vmas[name])
             regions = [
                 {"name": place.name} | printed[place.name] | _region(seen[name, place.name], described)
                 for place in places[name]
@@ -135,12 +107,14 @@ class Observer:
                     words[head] |= counter_words(folio, anon_exclusive=marks[row], partially_mapped=partially)
         return words
 
-    def _printed(self, pid: int, places: Sequence[Place]) -> dict[str, dict[str, Any]]:
+    def _printed(
+        self, pid: int, places: Sequence[Place], vmas: Sequence[Region]
+    ) -> dict[str, dict[str, Any]]:
         """By region: how many VMAs it has, their fields of smaps summed, and numa_maps' largest mapmax."""
         printed: dict[str, dict[str, Any]] = {
             place.name: {"vmas": 0, "smaps": dict.fromkeys(self._smaps, 0)} for place in places
         }
-        for vma in parse_smaps([Path(f"/proc/{pid}/smaps").read_bytes()], PAGE_SIZE):
+        for vma in vmas:
             place = _place_of(places, vma.start)
             if place is not None:
                 printed[place.name]["vmas"] += 1
@@ -156,45 +130,13 @@ class Observer:
                     printed[place.name]["mapmax"] = max(printed[place.name]["mapmax"], mapmax)
         return printed
 
-    @staticmethod
-    def _pages(pid: int, place: Place, frames: Frames) -> _Seen:
-        fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            seen = _Seen(words_at(fd, place.n, place.start * 8))
-        finally:
-            os.close(fd)
-        for at, entry in enumerate(seen.entries):
-            state, mapcount, frame = _page(entry, frames)
-            seen.states.append(state)
-            seen.mapcounts.append(mapcount)
-            if state in (SMALL, LARGE):
-                head = frames.head(frame) if state == LARGE else frame
-                last = seen.stretches[-1] if seen.stretches else None
-                follows = last and (last.at + last.n, last.folio) == (at, head)
-                if last and follows and last.first + last.n == frame - head:
-                    seen.stretches[-1] = Stretch(last.at, last.n + 1, head, last.first)
-                else:
-                    seen.stretches.append(Stretch(at, 1, head, frame - head))
-        return seen
 
-
-def _page(entry: int, frames: Frames) -> tuple[str, int, int]:
-    """(state, kpagecount, frame) of a page, of its word in pagemap."""
-    if not entry & PM_PRESENT:
-        return SWAPPED if entry & PM_SWAP else NONE, 0, 0
-    frame = entry & PM_FRAME
-    flags = frames.flags(frame)
-    if flags & KPF_ZERO_PAGE:
-        return ZERO, 0, frame
-    return LARGE if flags & KPF_COMPOUND else SMALL, frames.mapcount(frame), frame
-
-
-def _region(seen: _Seen, described: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def _region(seen: Seen, described: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        "pages": rle((1, state) for state in seen.states),
-        "exclusive": rle((1, int(bool(entry & PM_EXCLUSIVE))) for entry in seen.entries),
-        "file": rle((1, int(bool(entry & PM_FILE))) for entry in seen.entries),
-        "kpagecount": rle((1, count) for count in seen.mapcounts),
+        "pages": rle(seen.states),
+        "exclusive": rle(seen.exclusive),
+        "file": rle(seen.file),
+        "kpagecount": rle(seen.mapcounts),
         "folios": folio_words(seen.stretches, described.__getitem__),
     }
 
