@@ -3,7 +3,7 @@
 What is true in it is who maps what: for each mm, how many PTEs map each page, and how many PMDs the whole
 folio (`Tables`). An event is *legal* by that truth alone; no counter is asked. These are all events:
 
-    NEW                  nothing is mapped       one mm maps the whole folio: by a PMD where one can, else PTEs
+    NEW                  nothing is mapped       one mm maps all of the folio: by a PMD if one can, else PTEs
     MAP_PTES, MAP_PMD    the mm has room         pages [page, page + nr) get one PTE more each, or all a PMD
     UNMAP_PTES, ..PMD    it has them             the same, one less
     DUP_PTES, DUP_PMD    as MAP, and another mm  fork copies entries of a parent
