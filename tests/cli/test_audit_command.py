@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -124,6 +125,11 @@ def test_a_table_is_written(capture: Path, tmp_path: Path, name: str, table: str
         (["--all", "--pid", "1"], "leave --pid"),
         (["--from", "none.capture"], "none.capture"),
         (["--from", "{capture}", "--comm", "nobody"], "no process fits"),
+        (["--from", "{capture}", "--pid", "99"], "made-up.capture: no such process in the capture: 99"),
+        (["--from", "{capture}", "--pid", "10", "--pid", "99"], "no such process in the capture: 99"),
+        (["--from", "{capture}", "--cgroup", "/aa"], "no control group /aa; the nearest there is: /a"),
+        (["--pid", str(1 << 22)], "no such process: 4194304"),
+        (["--pid", "1", "--pid", str(1 << 22)], "no such process: 4194304"),
         (["--from", "{capture}", "--watch", "1"], "a capture does not change"),
         (["--from", "{capture}", "-o", "x.txt"], "ends in .csv or .parquet"),
         (["--from", "{capture}", "-o", "/nowhere/x.csv"], "is no directory"),
@@ -155,6 +161,18 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
         assert str(path) in result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_number_of_something_else_is_told_what_it_is() -> None:
+    """A thread's number is no process's: the message names its process, and the exit code is 2."""
+    said: list[Result] = []
+    thread = threading.Thread(target=lambda: said.append(run("--pid", threading.get_native_id())))
+    thread.start()
+    thread.join()
+    assert (2, "") == (said[0].exit_code, said[0].stdout)
+    assert f"is a thread of process {os.getpid()}" in said[0].stderr
+    assert f"ask for {os.getpid()}\n" in said[0].stderr
+
+
 def test_nothing_can_be_predicted(blind: Path) -> None:
     """Where page frames were hidden, smaps is shown, what is missing is said, and the exit code is 3."""
     result = run("--from", blind)
@@ -184,6 +202,7 @@ def test_output_in_a_pipe_is_plain(capture: Path) -> None:
     """No escape reaches a pipe, and a pipe that is closed is no traceback."""
     done = process("--from", capture)
     assert "\x1b" not in done.stdout + done.stderr
+    assert [] == [line for line in done.stdout.splitlines() if line != line.rstrip()]
     command = f"{sys.executable} -m mapcount audit --from {capture} | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "" == done.stderr

@@ -144,10 +144,15 @@ class MemorySource:
     stats: Sequence[MemoryStat] = ()
     refusing: Mapping[int, str] = field(default_factory=dict)
     name: str = "memory"
+    own_pid: int | None = None
 
     def pids(self) -> Sequence[int]:
         """Every process, those that will refuse too."""
         return sorted([p.pid for p in self.processes] + [*self.refusing])
+
+    def absent(self, pid: int) -> str | None:
+        """Why this number is of no process."""
+        return None if pid in self.pids() else f"no such process: {pid}"
 
     def identity(self, pid: int) -> Identity:
         """Name and control group."""

@@ -16,7 +16,7 @@ from mapcount.live.capture_format import PART_ROWS
 from mapcount.live.capture_renumber import FolioNumbers, renumbered_regions
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import Hiding, Written, write_capture
-from mapcount.live.selection import NothingSelected, Selection
+from mapcount.live.selection import NothingSelected, Selection, select
 from mapcount.live.snapshot import Block, Kind, Machine, MemoryStat, Process, Region, Runs, Source, Unreadable
 
 from .fakes import LargeFolio, MemorySource, Run, block_of, machine, process, region
@@ -260,6 +260,15 @@ def test_an_address_space_is_there_once(tmp_path: Path) -> None:
     source = MemorySource([process(4, sharing=(5,)), process(5, sharing=(4,))])
     write_capture(source, Selection(pids=(4, 5)), tmp_path / "c")
     assert [4] == CaptureSource(tmp_path / "c").pids()
+
+
+def test_who_made_it(tmp_path: Path) -> None:
+    """A capture says which process made it, which is in it; the audit leaves that out."""
+    source = MemorySource([process(1), process(2)], own_pid=2)
+    write_capture(source, Selection(), tmp_path / "c")
+    read = CaptureSource(tmp_path / "c")
+    assert ([1, 2], 2) == (read.pids(), read.own_pid)
+    assert ((1,), 2) == (select(read, Selection()).pids, select(read, Selection()).itself)
 
 
 def test_nobody_was_selected(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.live.kcmp import same_address_space
-from mapcount.live.processes import ProcessDir, Stat, address_spaces, all_stats
+from mapcount.live.processes import ProcessDir, Stat, address_spaces, all_stats, why_absent
 from mapcount.live.snapshot import Unreadable
 
 from .child import Child
@@ -180,3 +181,33 @@ def test_the_group_is_that_of_the_memory_hierarchy(tmp_path: Path) -> None:
         (tmp_path / "1" / "cgroup").write_text(text)
         with ProcessDir(tmp_path, 1) as directory:
             assert path == directory.cgroup()
+
+
+def test_a_number_of_no_process_is_told_what_it_is(child: Child) -> None:
+    """A process is one; a number of nobody, a thread, a zombie and a kernel thread are told apart."""
+    assert why_absent(PROC, child.pid) is None
+    assert f"no such process: {1 << 22}" == why_absent(PROC, 1 << 22)
+    zombie = child.do("os.posix_spawn('/bin/true', ['true'], {})")
+    child.do(f"os.waitid(os.P_PID, {zombie}, os.WEXITED | os.WNOWAIT); None")
+    assert " is a zombie: it has exited, and maps nothing" in (why_absent(PROC, zombie) or "")
+    barrier = threading.Barrier(2)
+    thread = threading.Thread(target=lambda: (barrier.wait(), barrier.wait()))
+    thread.start()
+    barrier.wait()
+    said = why_absent(PROC, thread.native_id or 0)
+    barrier.wait()
+    thread.join()
+    assert f"is a thread of process {os.getpid()}, and" in (said or "")
+
+
+def test_a_kernel_thread_is_called_one(tmp_path: Path) -> None:
+    """A process without an address space that has not exited is a kernel thread."""
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "status").write_text("Name:\tkthreadd\nState:\tS (sleeping)\nTgid:\t2\n")
+    assert "2 (kthreadd) is a kernel thread: it has no address space of its own" == why_absent(tmp_path, 2)
+
+
+def test_a_status_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
+    """Where it cannot be told what a number is, it is taken for a process: reading it will say why not."""
+    (tmp_path / "2").mkdir()
+    assert why_absent(tmp_path, 2) is None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from mapcount.live.selection import Selection, select
+from mapcount.live.selection import NothingSelected, Selection, check_numbers, select
+from mapcount.live.snapshot import MemoryStat
 
 from .fakes import MemorySource, process
 
@@ -18,6 +21,7 @@ SOURCE = MemorySource(
         process(6, comm="a-very-long-nam", cgroup="/"),
     ],
     refusing={7: "Permission denied"},
+    stats=[MemoryStat(path, 1, 0, 0, 0) for path in ("/", "/web", "/empty", "/system.slice/db.service")],
 )
 
 
@@ -32,6 +36,12 @@ SOURCE = MemorySource(
         ((6,), Selection(comms=("a-very-long-name-indeed",))),
         ((2, 3, 4), Selection(cgroups=("/web",))),
         ((2, 3, 4), Selection(cgroups=("web/",))),
+        ((2, 3, 4), Selection(cgroups=("/sys/fs/cgroup/web",))),
+        ((2, 3, 4), Selection(cgroups=("/sys/fs/cgroup/memory/web/",))),
+        ((3, 4), Selection(cgroups=("/sys/fs/cgroup/unified/web/blue", "//web//blue/"))),
+        ((1, 2, 3, 4, 5, 6), Selection(cgroups=("/sys/fs/cgroup",))),
+        ((1, 2, 3, 4, 5, 6), Selection(cgroups=("/sys/fs/cgroup/memory",))),
+        ((), Selection(cgroups=("/empty",))),
         ((1, 2, 3, 4, 5, 6), Selection(cgroups=("/",))),
         ((2, 3), Selection(cgroups=("/web",), comms=("nginx",))),
         ((3,), Selection(pids=(3, 4), cgroups=("/web",), comms=("nginx",))),
@@ -52,3 +62,49 @@ def test_a_process_that_refuses_is_named() -> None:
 def test_a_number_is_taken_as_it_is() -> None:
     """A process asked for by number that does not exist is not passed over silently."""
     assert (1, 99) == select(SOURCE, Selection(pids=(1, 99))).pids
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        ("/webs", "/web"),
+        ("/web/green", "/web"),
+        ("db.service", "/system.slice/db.service"),
+        ("/sys/fs/cgroup/memory/db.service", "/system.slice/db.service"),
+        ("/web/blue/x", "/web/blue"),
+        ("/nothing/like/it", "/"),
+    ],
+)
+def test_a_control_group_that_is_not_there(asked: str, nearest: str) -> None:
+    """A group that does not exist is an error, which names the one that may have been meant."""
+    message = f"no control group {asked}; the nearest there is: {nearest}$"
+    with pytest.raises(NothingSelected, match=message):
+        select(SOURCE, Selection(cgroups=(asked,)))
+
+
+def test_a_number_that_is_no_process() -> None:
+    """A number asked for must be a process somewhere; one that refuses is one."""
+    other = MemorySource([process(8)], name="other")
+    check_numbers([SOURCE, other], Selection(pids=(1, 7, 8)))
+    check_numbers([SOURCE], Selection())
+    with pytest.raises(NothingSelected, match=r"no such process: 9$"):
+        check_numbers([SOURCE, other], Selection(pids=(1, 9)))
+
+
+@pytest.mark.parametrize(
+    ("selection", "pids", "itself"),
+    [
+        (Selection(), (1, 2, 4, 5, 6, 7), 3),
+        (Selection(comms=("nginx",)), (2, 5), 3),
+        (Selection(cgroups=("/web/blue",)), (4,), 3),
+        (Selection(comms=("init",)), (1,), None),
+        (Selection(pids=(3, 4)), (3, 4), None),
+        (Selection(pids=(3, 4), comms=("nginx",)), (3,), None),
+    ],
+)
+def test_whoever_reads_is_not_meant(selection: Selection, pids: tuple[int, ...], itself: int | None) -> None:
+    """The reader's own process is left out, and said to be, unless its number was asked for."""
+    source = replace(SOURCE, own_pid=3)
+    selected = select(source, selection)
+    assert (pids, itself) == (selected.pids, selected.itself)
+    assert 3 in select(source, Selection(), itself=True).pids

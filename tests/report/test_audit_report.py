@@ -39,20 +39,36 @@ def test_the_summary_comes_first() -> None:
     text = drawn()
     assert "memory: Linux 6.18.0-test, page-mapcount" == text.splitlines()[0]
     assert "3 processes read, 1 could not be read" == text.splitlines()[1]
-    assert line(text, "Rss").startswith("Rss 624K 624K none")
-    assert line(text, "Pss").startswith("Pss 624K 624K none")
-    assert line(text, "Uss").startswith("Uss 624K 432K -192K 1 process: a page is private if its folio is")
+    assert "Rss 624K 624K none" == line(text, "  Rss")
+    assert "Pss 624K 624K none" == line(text, "  Pss")
+    assert "Uss 624K 432K -192K" == line(text, "  Uss")
+    assert "Uss changes in 1 process: a page is private if its folio is." in text.splitlines()
+    assert "Pss changes" not in text
     assert "3 of one process alone mistaken for shared: 192K in 1 process" in text
     assert "the OOM killer goes by Rss" in text
     assert text.index("Uss") < text.index("Processes") < text.index("Large folios by size")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize(("machines", "of"), [(1, "whole machine"), (2, "2 whole machines")])
+def test_the_summary_says_what_its_numbers_are_of(width: int, machines: int, of: str) -> None:
+    """Rss, Pss and Uss stand under the sum of the processes that were chosen, the rest under the machine."""
+    lines = drawn(*[audited(release=f"{i}.capture") for i in range(machines)], width=width).splitlines()
+    starts = [row.strip() for row in lines]
+    summed = starts.index(f"sum of {3 * machines} processes")
+    assert ["Rss", "Pss", "Uss"] == [row.split()[0] for row in starts[summed + 1 : summed + 4]]
+    assert starts[summed + 4].startswith(of)
+    assert "(meminfo)" in " ".join(starts[summed + 4 : summed + 6])
+    after = [row.split()[0] for row in starts[summed + 5 : summed + 8]]
+    assert ["AnonPages", "Mapped"] == [name for name in after if name in ("AnonPages", "Mapped")]
 
 
 def test_who_could_not_be_read_is_named() -> None:
     """A process that refused is named with its reason, and makes statistics lower bounds."""
     text = drawn()
     assert "not read, permission denied: 12 (refuses)" in text
-    assert line(text, "AnonPages") == "AnonPages 1M 1.03M at least +32K whole folios"
-    assert line(text, "Mapped") == "Mapped 512K 512K none seen"
+    assert "AnonPages 1M 1.03M at least +32K" == line(text, "  AnonPages")
+    assert "Mapped 512K 512K none seen" == line(text, "  Mapped")
     assert "processes that could not be read" in line(text, "at least:")
 
 
@@ -75,14 +91,37 @@ def test_what_mistakes_lead_to() -> None:
     assert "khugepaged" not in text
 
 
-@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120])
 @pytest.mark.parametrize("machines", [1, 2])
 def test_lines_fit(width: int, machines: int) -> None:
-    """No line is wider than the terminal, with long names too, and no number is cut off."""
+    """No line is wider than the terminal, with long names too, no number is cut off, a row is a line."""
     audits = [audited(release=f"/a/very/long/path/to/a/capture-{i}.capture") for i in range(machines)]
     text = drawn(*audits, width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
+    listed = text.splitlines()[
+        text.splitlines().index(next(t for t in text.splitlines() if "Processes" in t)) :
+    ]
+    assert 3 * machines == listed.index("") - 2
+
+
+def test_a_release_from_outside_is_shortened() -> None:
+    """A kernel's release is shown once, escaped, and however long it is, on one line."""
+    found = audited()
+    odd = replace(found, machine=replace(found.machine, release="6.18\x1b[2J" + "9" * 5000))
+    text = drawn(odd, width=80)
+    release = "memory: Linux 6.18\\x1b[2J" + "9" * 26 + "..., page-mapcount"
+    assert release == text.splitlines()[0]
+    assert 1 == text.count("6.18")
+
+
+def test_the_reader_is_left_out_and_named() -> None:
+    """The process that did the reading counts for nothing, and a line says so; JSON has its number."""
+    found = replace(audited(), itself=4711)
+    assert "left out: mapcount itself, which did the reading (process 4711)" in drawn(found).splitlines()
+    overview = Overview([found])
+    assert 4711 == audit_as_data(overview, overview.chosen())["machines"][0]["left_out_pid"]
+    assert "left out" not in drawn(audited())
 
 
 def test_names_from_outside_do_nothing() -> None:
@@ -128,9 +167,9 @@ def test_moving_and_guessed_figures_are_marked() -> None:
 def test_the_other_direction() -> None:
     """On a kernel without per-page counts, it is compared with one that has them."""
     text = drawn(audited(flavour=NO_PAGE_MAPCOUNT))
-    assert "under page-mapcount" in text
+    assert "page-mapcount" == text.splitlines()[4].split()[1]
     assert "page tables of 1 process could not be read" in " ".join(text.split())
-    assert line(text, "AnonPages").startswith("AnonPages 1M 992K at least -32K")
+    assert "AnonPages 1M 992K at least -32K" == line(text, "  AnonPages")
 
 
 def test_what_could_not_be_judged_is_counted() -> None:

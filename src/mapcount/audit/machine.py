@@ -57,6 +57,8 @@ class Audit:
     machine: Machine
     whole: bool
     """Were all processes asked for?"""
+    itself: int | None
+    """The process that did the reading, which was left out of everything; None if it was not meant anyway."""
     processes: tuple[AuditedProcess, ...]
     folios: tuple[FolioSize, ...]
     meminfo: Mapping[str, Statistic]
@@ -94,12 +96,13 @@ def audit(
     *,
     refused: Sequence[Unreadable] = (),
     whole: bool = False,
+    itself: int | None = None,
     on_progress: Progress | None = None,
 ) -> Audit:
     """Read these processes, and say what changes for each, for the machine, and where the kernel errs.
 
     `refused`: processes of which it could not be found out whether they are meant. `whole`: are all
-    processes of the machine asked for?
+    processes of the machine asked for? `itself`: the process that does the reading, if it was left out.
     """
     machine = source.machine
     known = None
@@ -130,6 +133,7 @@ def audit(
         name=source.name,
         machine=machine,
         whole=whole,
+        itself=itself,
         processes=tuple(processes.values()),
         folios=folio_sizes(census, kib),
         meminfo=meminfo(machine, census) if machine.frames else {},

@@ -7,10 +7,11 @@ mapped folios that nobody maps. Shmem counts page cache, mapped or not, and is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mapcount.audit.census import Census, Unmapped
+from mapcount.live.cgroup_paths import with_parents
 from mapcount.live.snapshot import Machine, MemoryStat
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
@@ -72,7 +73,7 @@ def cgroups(machine: Machine, census: Census, stats: Sequence[MemoryStat]) -> tu
     paths = {stat.inode: stat.path for stat in stats}
     below: dict[str, Unmapped] = {}
     for inode, more in census.by_cgroup.items():
-        for path in _with_parents(paths[inode]) if inode in paths else ():
+        for path in with_parents(paths[inode]) if inode in paths else ():
             below.setdefault(path, Unmapped()).add(more)
 
     def of(now: int | None, unmapped_pages: int) -> Statistic | None:
@@ -93,9 +94,3 @@ def cgroups(machine: Machine, census: Census, stats: Sequence[MemoryStat]) -> tu
 
 def _kib(size: int | None) -> int | None:
     return None if size is None else size >> 10
-
-
-def _with_parents(path: str) -> Iterable[str]:
-    """`/a/b`, `/a`, `/`."""
-    parts = [part for part in path.split("/") if part]
-    return ("/" + "/".join(parts[:n]) for n in range(len(parts), -1, -1))

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mapcount.cli import CANNOT, INTERRUPTED, USAGE
+from mapcount.cli.audit_output import Output, watch_on
 from mapcount.cli.ending import end, show_progress
 from mapcount.cli.selecting import selection_of, selection_options
-from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
-    from mapcount.audit.overview import Overview
-    from mapcount.live.selection import Selection
     from mapcount.live.snapshot import Source
 
 SORT = ("change", "pss-change", "uss-change", "rss", "pss", "uss", "mistaken", "copied", "name", "pid")
@@ -65,7 +59,8 @@ TABLES = ("processes", "folios", "cgroups")
     "--watch",
     type=click.FloatRange(min=0.1, max=86400),
     metavar="SECONDS",
-    help="Again and again, until Ctrl-C.",
+    help="Again and again, until Ctrl-C or until every process asked for has exited. A terminal shows the "
+    "summary and as many processes as fit; a pipe gets all of it each time.",
 )
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON; one line if watched.")
 @click.option("-o", "target", metavar="FILE", help="Write a table as well: FILE.csv or FILE.parquet.")
@@ -95,9 +90,10 @@ def audit(
     An audit is a report, not a check: it exits with 0 whatever it finds. Exit 3: nothing could be
     predicted; what would make it possible is said.
     """
+    from mapcount.audit.asking import ask, ask_again
     from mapcount.live.capture_format import CaptureError
     from mapcount.live.ending import signals_raise
-    from mapcount.live.selection import Selection
+    from mapcount.live.selection import Selection, check_numbers
     from mapcount.live.snapshot import CannotHere
     from mapcount.scenario.syntax import visible
 
@@ -115,12 +111,13 @@ def audit(
         output.check()
         with signals_raise(), ExitStack() as opened:
             sources = [_capture(path) for path in captures] or [opened.enter_context(_this_machine())]
-            overview = _audited(sources, selection)
+            check_numbers(sources, selection)
+            overview = ask(sources, selection, lambda what, done, of: show_progress(done, of, what))
+            if watch:
+                watch_on(output, overview, lambda: ask_again(sources, selection), watch)
+                end("every process that was watched has exited", 0)
             output.show(overview)
-            while watch:
-                time.sleep(watch)
-                replace(output, force=True).show(_audited(sources, selection))
-    except (CaptureError, LookupError, ValueError) as error:
+    except (CaptureError, ValueError) as error:
         end(visible(str(error)), USAGE)
     except CannotHere as error:
         end(visible(str(error)), CANNOT)
@@ -135,33 +132,6 @@ def audit(
         end("nothing could be predicted" if overview.rows else "no process could be read", CANNOT)
 
 
-def _audited(sources: Sequence[Source], selection: Selection) -> Overview:
-    """The audit of these, as they are now. Raises LookupError if no process fits the selection."""
-    from mapcount.audit.machine import audit as audit_machine
-    from mapcount.audit.overview import Overview
-    from mapcount.live.selection import Selection, select
-
-    for source in sources:
-        source.pids()  # begins a new moment: what the machine says of itself is read again
-    chosen = [(source, select(source, selection)) for source in sources]
-    if not any(selected.pids for _, selected in chosen):
-        refused = [who for _, selected in chosen for who in selected.unreadable]
-        unknown = f"; {len(refused)} would not say who they are: {refused[0]}" if refused else ""
-        raise LookupError(f"no process fits what was asked for{unknown}")
-    return Overview(
-        [
-            audit_machine(
-                source,
-                selected.pids,
-                refused=selected.unreadable,
-                whole=selection == Selection() and getattr(source, "everything", True),
-                on_progress=lambda what, done, of: show_progress(done, of, what),
-            )
-            for source, selected in chosen
-        ]
-    )
-
-
 def _this_machine() -> AbstractContextManager[Source]:
     from mapcount.live.live_source import open_live_source
 
@@ -172,48 +142,3 @@ def _capture(path: str) -> Source:
     from mapcount.live.capture_source import CaptureSource
 
     return CaptureSource(Path(path))
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where audits go, and in which form."""
-
-    sort: str
-    limit: int
-    min_change: int
-    as_json: bool
-    watched: bool
-    target: Path | None
-    table: str
-    force: bool
-
-    def check(self) -> None:
-        """Raises ValueError or FileExistsError if the table could not be written."""
-        if self.target:
-            from mapcount.report.table_file import check_target
-
-            check_target(self.target, force=self.force)
-
-    def show(self, overview: Overview) -> None:
-        """Print an audit, and write the table."""
-        rows = overview.chosen(self.sort, self.min_change)
-        if self.as_json:
-            from mapcount.report.audit_data import audit_as_data
-
-            click.echo(json.dumps(audit_as_data(overview, rows), indent=None if self.watched else 1))
-        else:
-            from mapcount.report.audit import draw_audit
-
-            out = console()
-            if self.watched:
-                out.clear()
-                out.print(time.strftime("%Y-%m-%d %H:%M:%S"))
-            out.print(*draw_audit(overview, rows, limit=self.limit, width=out.width), sep="\n")
-        if self.target:
-            from mapcount.report.audit_files import TABLES as WRITERS
-            from mapcount.report.table_file import write_table
-            from mapcount.report.words import plural
-
-            table = WRITERS[self.table](overview, rows)
-            write_table(self.target, table, force=self.force)
-            click.echo(f"wrote {self.target}: {plural(len(table.rows), 'row')}", err=True)

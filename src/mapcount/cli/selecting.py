@@ -26,7 +26,8 @@ OPTIONS = (
         "cgroups",
         multiple=True,
         metavar="PATH",
-        help="Processes in this control group and those below it, as in /proc/PID/cgroup. May be repeated.",
+        help="Processes in this control group and those below it: a path as in /proc/PID/cgroup, or below "
+        "/sys/fs/cgroup. May be repeated.",
     ),
     click.option(
         "--comm",
@@ -36,7 +37,7 @@ OPTIONS = (
         help="Processes of this name; * and ? stand for any characters, for one. May be repeated. "
         "Different options narrow each other.",
     ),
-    click.option("--all", "everything", is_flag=True, help="Every process."),
+    click.option("--all", "everything", is_flag=True, help="Every process but this command itself."),
 )
 
 

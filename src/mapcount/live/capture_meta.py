@@ -38,6 +38,8 @@ class Meta:
     anonymised: bool
     machine: Machine
     unreadable: tuple[Unreadable, ...]
+    own_pid: int | None
+    """The process that made the capture, which may be in it; None if that is not known."""
     part_rows: int
     parts: Mapping[str, tuple[Part, ...]]
     """The files of each table."""
@@ -70,6 +72,7 @@ def write_meta(folder: Path, meta: Meta) -> int:
             {"pid": who.pid, "comm": storable(who.comm), "reason": storable(who.reason)}
             for who in meta.unreadable
         ],
+        "own_pid": meta.own_pid,
         "part_rows": meta.part_rows,
         "files": {
             TABLES[name].part(number): asdict(part)
@@ -120,6 +123,7 @@ def read_meta(folder: Path) -> Meta:
         anonymised=_get(where, said, "anonymised", bool),
         machine=_machine(where, _get(where, said, "machine", dict)),
         unreadable=tuple(_unreadable(where, who) for who in _get(where, said, "unreadable", list)),
+        own_pid=_own_pid(where, said),
         part_rows=part_rows,
         parts=_parts(folder, _get(where, said, "files", dict), part_rows),
     )
@@ -185,6 +189,15 @@ def _unreadable(where: Path, said: object) -> Unreadable:
     pid = _get(where, said, "pid", int)
     check_pid(str(where), pid)
     return Unreadable(pid, _get(where, said, "comm", str), _get(where, said, "reason", str))
+
+
+def _own_pid(where: Path, said: Mapping[str, object]) -> int | None:
+    """Nothing in captures made before it was written down."""
+    if said.get("own_pid") is None:
+        return None
+    pid = _get(where, said, "own_pid", int)
+    check_pid(str(where), pid)
+    return pid
 
 
 def _parts(folder: Path, files: Mapping[str, object], part_rows: int) -> dict[str, tuple[Part, ...]]:

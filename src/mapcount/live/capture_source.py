@@ -46,6 +46,8 @@ class CaptureSource:
         """Was every process of the machine asked for?"""
         limits = meta.machine.limits if meta.everything else (*meta.machine.limits, ONLY_SOME)
         self.machine: Machine = replace(meta.machine, limits=limits)
+        self.own_pid = meta.own_pid
+        """The process that made the capture."""
         self._unreadable = {who.pid: who for who in meta.unreadable}
         self._tables = {
             name: TableReader(path, table, meta.parts[name], meta.part_rows) for name, table in TABLES.items()
@@ -57,6 +59,11 @@ class CaptureSource:
     def pids(self) -> Sequence[int]:
         """Every process in it, and those that could not be read when it was made."""
         return sorted({*self._entries, *self._unreadable})
+
+    def absent(self, pid: int) -> str | None:
+        """Why this number is of no process here; None if it is of one, or one that could not be read."""
+        known = self._entries.keys() | self._aliases.keys() | self._unreadable.keys()
+        return None if pid in known else f"{self.name}: no such process in the capture: {pid}"
 
     def identity(self, pid: int) -> Identity:
         """A process's name and control group. Raises Unreadable."""

@@ -27,7 +27,7 @@ from mapcount.live.capture_format import (
 from mapcount.live.capture_meta import Meta, is_capture, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
-from mapcount.live.selection import NothingSelected, Selection, select
+from mapcount.live.selection import NothingSelected, Selection, check_numbers, select
 from mapcount.live.snapshot import Block, CannotHere, Machine, MemoryStat, Process, Source, Unreadable
 
 TRIES = 3
@@ -84,7 +84,8 @@ def write_capture(
     there is still there.
     """
     _check_target(target, force=force)
-    selected = select(source, selection)
+    check_numbers([source], selection)
+    selected = select(source, selection, itself=True)
     if not selected.pids and not selected.unreadable:
         raise NothingSelected("no process was selected")
     unreadable = list(selected.unreadable)
@@ -220,6 +221,7 @@ class _Writer:
             anonymised=self._hiding.names,
             machine=self._source.machine,
             unreadable=tuple(unreadable),
+            own_pid=self._source.own_pid,
             part_rows=self._part_rows,
             parts={name: tuple(table.parts) for name, table in self.tables.items()},
         )

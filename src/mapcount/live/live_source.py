@@ -31,7 +31,7 @@ from mapcount.live.kcmp import same_address_space
 from mapcount.live.page_runs import RunReader
 from mapcount.live.pagemap import FRAME, Gone, Pagemap, blocks, extents
 from mapcount.live.pieces import FrameReader
-from mapcount.live.processes import ProcessDir, address_spaces, all_stats
+from mapcount.live.processes import ProcessDir, address_spaces, all_stats, why_absent
 from mapcount.live.settings import hidepid, huge_page_settings, meminfo
 from mapcount.live.smaps import SmapsParser
 from mapcount.live.snapshot import Block, CannotHere, Identity, Machine, MemoryStat, Process
@@ -92,6 +92,20 @@ class LiveSource:
         spaces = address_spaces(all_stats(self._proc), self._compare)
         self._spaces = {pid: space for space in spaces for pid in space}
         return [space[0] for space in spaces]
+
+    @property
+    def own_pid(self) -> int | None:
+        """Ours, as this procfs numbers processes."""
+        try:
+            return int(os.readlink(self._proc / "self"))
+        except (OSError, ValueError):
+            return None
+
+    def absent(self, pid: int) -> str | None:
+        """Why this number is none of a process with an address space; None if it is, or may be, one."""
+        reason = why_absent(self._proc, pid)
+        hidden = reason and HIDDEN in self.machine.limits and not (self._proc / str(pid)).exists()
+        return f"{reason}; {HIDDEN}" if hidden else reason
 
     def identity(self, pid: int) -> Identity:
         """A process's name and control group. Raises Unreadable."""

@@ -148,6 +148,27 @@ def all_stats(proc: Path) -> dict[int, Stat | None]:
     return stats
 
 
+def why_absent(proc: Path, pid: int) -> str | None:
+    """Why a number is none of a process with an address space, as a clause; None if it is, or may be, one."""
+    directory = proc / str(pid)
+    if not directory.is_dir():
+        return f"no such process: {pid}"
+    try:
+        lines = text((directory / "status").read_bytes()).splitlines()
+    except OSError:
+        return None
+    status = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    who = f"{pid} ({status.get('Name', '?')})"
+    group = status.get("Tgid", str(pid))
+    if group != str(pid):
+        return f"{who} is a thread of process {group}, and memory is that of the process: ask for {group}"
+    if status.get("State", "").startswith("Z"):
+        return f"{who} is a zombie: it has exited, and maps nothing"
+    if "VmSize" not in status:
+        return f"{who} is a kernel thread: it has no address space of its own"
+    return None
+
+
 Compare = Callable[[int, int], int | None]
 """Do two processes have the same address space? 0: yes; -1 and 1: no, and which comes first in an order
 of all address spaces; None: cannot be told."""

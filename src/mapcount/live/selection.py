@@ -2,13 +2,17 @@
 
 Several values of one option widen the selection, different options narrow it, as with pgrep:
 `--cgroup /web --comm nginx --comm php` is every nginx and every php in /web.
+
+Whoever reads is a process too, and its memory changes by the reading. It is not meant, unless by its number.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from mapcount.live.cgroup_paths import group_meant, nearest_group, with_parents
 from mapcount.live.snapshot import Identity, Source, Unreadable
 
 TASK_COMM_LEN = 15
@@ -44,25 +48,57 @@ class Selected:
 
     pids: tuple[int, ...]
     unreadable: tuple[Unreadable, ...]
+    itself: int | None = None
+    """The reader's own number, if the selection fits it and it was left out."""
 
 
-def select(source: Source, selection: Selection) -> Selected:
-    """The processes of `source` that were asked for.
+def check_numbers(sources: Sequence[Source], selection: Selection) -> None:
+    """Raise NothingSelected for a number asked for that is no process in any source."""
+    for pid in selection.pids:
+        reasons = [source.absent(pid) for source in sources]
+        if all(reasons):
+            raise NothingSelected(str(reasons[0]))
 
-    A number asked for is not looked up: if it is no process, whoever reads it will hear so.
+
+def select(source: Source, selection: Selection, *, itself: bool = False) -> Selected:
+    """The processes of `source` that were asked for; `itself`: whoever reads, too.
+
+    A number asked for is not looked up: if it is no process, whoever reads it will hear so. Raises
+    NothingSelected for a control group that does not exist.
     """
     candidates = tuple(sorted(set(selection.pids))) or tuple(source.pids())
+    unasked = None if itself or selection.pids else source.own_pid
     if not (selection.comms or selection.cgroups):
-        return Selected(candidates, ())
-    pids: list[int] = []
+        others = tuple(pid for pid in candidates if pid != unasked)
+        return Selected(others, (), unasked if len(others) < len(candidates) else None)
+    known: dict[int, Identity] = {}
     unreadable: list[Unreadable] = []
     for pid in candidates:
         try:
-            if selection.wants(source.identity(pid)):
-                pids.append(pid)
+            known[pid] = source.identity(pid)
         except Unreadable as reason:
             unreadable.append(reason)
-    return Selected(tuple(pids), tuple(unreadable))
+    meant = replace(selection, cgroups=_existing(source, selection.cgroups, known.values()))
+    wanted = [pid for pid, who in known.items() if meant.wants(who)]
+    others = tuple(pid for pid in wanted if pid != unasked)
+    return Selected(others, tuple(unreadable), unasked if len(others) < len(wanted) else None)
+
+
+def _existing(source: Source, asked: Sequence[str], known: Iterable[Identity]) -> tuple[str, ...]:
+    """The control groups that are meant. Raises NothingSelected for one that does not exist."""
+    groups = {path for who in known for path in with_parents(who.cgroup)} if asked else set()
+    found = []
+    for path in asked:
+        group = group_meant(path, groups)
+        if group is None:  # one without processes, perhaps
+            groups |= {stat.path for stat in source.memory_stats()}
+            group = group_meant(path, groups)
+        if group is None:
+            raise NothingSelected(
+                f"no control group {path}; the nearest there is: {nearest_group(path, groups)}"
+            )
+        found.append(group)
+    return tuple(found)
 
 
 def _named(comm: str, wanted: str) -> bool:
@@ -73,5 +109,4 @@ def _named(comm: str, wanted: str) -> bool:
 
 def _below(cgroup: str, path: str) -> bool:
     """Is this the control group at `path`, or one below it?"""
-    wanted = "/" + path.strip("/")
-    return wanted == "/" or cgroup == wanted or cgroup.startswith(wanted + "/")
+    return path in with_parents(cgroup)

@@ -231,8 +231,18 @@ class Source(Protocol):
     def machine(self) -> Machine:
         """The kernel."""
 
+    @property
+    def own_pid(self) -> int | None:
+        """The process that reads the machine, or has read it, if its number is known."""
+
     def pids(self) -> Sequence[int]:
         """Every process that has an address space: kernel threads and zombies do not."""
+
+    def absent(self, pid: int) -> str | None:
+        """Why this number is none of a process with an address space, as a clause; None if it is one.
+
+        Also None if that cannot be told: then reading it will say why.
+        """
 
     def identity(self, pid: int) -> Identity:
         """A process's name and control group alone, which costs little. Raises Unreadable."""

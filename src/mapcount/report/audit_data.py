@@ -43,6 +43,7 @@ def _machine(audit: Audit, rows: Sequence[Row]) -> dict[str, Any]:
         "limits": list(machine.limits),
         "whole": audit.whole,
         "complete": audit.complete,
+        "left_out_pid": audit.itself,
         "processes": [_process(row) for row in rows],
         "folios": [asdict(row) for row in audit.folios],
         "partly_mapped_of_unknown_size": audit.partly_unknown,

@@ -39,8 +39,11 @@ def draw_reservations(overview: Overview) -> Iterator[Text]:
     if overview.predicted and not overview.complete:
         yield Text(f"at least: {_why_at_least(overview.audits)}", "yellow")
     for audit, name in zip(overview.audits, overview.names, strict=True):
+        where = f"{visible(name)}: " if name else ""
+        if audit.itself is not None:
+            yield Text(f"{where}left out: mapcount itself, which did the reading (process {audit.itself})")
         for limit in audit.machine.limits:
-            yield Text(f"{visible(name)}: {visible(limit)}" if name else visible(limit), "yellow")
+            yield Text(f"{where}{visible(limit)}", "yellow")
 
 
 def _why_at_least(audits: Sequence[Audit]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
@@ -10,14 +11,40 @@ from rich.text import Text
 from mapcount.audit.census import FolioSize
 from mapcount.audit.overview import Overview, Row
 from mapcount.audit.statistics import AuditedCgroup, Statistic
-from mapcount.report.words import about, count, signed_about, size
+from mapcount.report.words import about, count, shortened, signed_about, size
 from mapcount.scenario.syntax import visible
 
-MOST_NAME = 18
-"""Columns that a process's name may fill: it has 15 bytes, but some need four columns to be shown."""
-MOST_MACHINE = {True: 18, False: 8}
-MOST_PATH = {True: 34, False: 24}
-"""Columns of a machine's name, and of a control group's path, whose end tells most: wide and narrow."""
+MOST_RELEASE = 18
+"""Columns of a kernel's release in a table of machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a terminal has room for, in columns."""
+
+    wide: bool
+    """Also for what would be, besides by how much it differs?"""
+    all: bool
+    """Also for what never changes, and what follows from the rest?"""
+    gap: int
+    machine: int
+    """Of a machine's name, and below of a control group's path: the end tells most."""
+    name: int
+    """Of a process: it has 15 bytes, but some need four columns to be shown."""
+    path: int
+
+
+ROOMS = {
+    100: Room(wide=True, all=True, gap=2, machine=18, name=18, path=34),
+    78: Room(wide=False, all=True, gap=2, machine=8, name=18, path=24),
+    0: Room(wide=False, all=False, gap=1, machine=6, name=10, path=14),
+}
+"""By the width from which on they fit."""
+
+
+def room_in(width: int) -> Room:
+    """The most that fits."""
+    return next(room for least, room in ROOMS.items() if width >= least)
 
 
 def columns(*headings: str, left: int = 1, gap: int = 2) -> Table:
@@ -29,18 +56,18 @@ def columns(*headings: str, left: int = 1, gap: int = 2) -> Table:
     return table
 
 
-def machine_table(overview: Overview, most: int, *, wide: bool) -> Table:
+def machine_table(overview: Overview, most: int, room: Room) -> Table:
     """Several machines: what changes on each."""
     then = overview.then.name
-    headings = ("processes", "Pss", "change", "Uss", "change", "AnonPages", "mistaken")
-    table = columns("machine", *["kernel"] * wide, *headings, left=1 + wide)
+    headings = [*["processes"] * room.all, "Pss", "change", "Uss", "change", "AnonPages", "mistaken"]
+    table = columns("machine", *["kernel"] * room.wide, *headings, left=1 + room.wide, gap=room.gap)
     for name, audit in list(zip(overview.names, overview.audits, strict=True))[:most]:
         rows = [row for row in overview.rows if row.machine == name]
         anon = audit.meminfo.get("AnonPages")
         table.add_row(
-            _tail(visible(name), MOST_MACHINE[wide]),
-            *[_clipped(visible(audit.machine.release), MOST_NAME)] * wide,
-            count(len(rows)),
+            _tail(visible(name), room.machine),
+            *[shortened(visible(audit.machine.release), MOST_RELEASE)] * room.wide,
+            *[count(len(rows))] * room.all,
             about(sum(row.process.now.pss_kib for row in rows)),
             signed_about(sum(row.pss_change for row in rows)),
             about(sum(row.process.now.uss_kib for row in rows)),
@@ -51,21 +78,25 @@ def machine_table(overview: Overview, most: int, *, wide: bool) -> Table:
     return table
 
 
-def process_table(overview: Overview, rows: Sequence[Row], *, wide: bool) -> Table:
+def process_table(rows: Sequence[Row], room: Room) -> Table:
     """Processes: memory now and then."""
-    then = ["then"] * wide
-    table = columns("pid", "name", "Rss", "Pss", *then, "change", "Uss", *then, "change", "mistaken", left=2)
+    then = ["then"] * room.wide
+    memory = (*["Rss"] * room.all, "Pss", *then, "change", "Uss", *then, "change", "mistaken")
+    table = columns("pid", "name", *memory, left=2, gap=room.gap)
     for row in rows:
         process, now = row.process, row.process.now
-        machine = f"{_tail(visible(row.machine), MOST_MACHINE[wide])}:" if row.machine else ""
+        machine = f"{_tail(visible(row.machine), room.machine)}:" if row.machine else ""
         moving = "~" * process.estimated
         at_best = moving or "~" * (process.guessed_kib > 0)
         pss_then, uss_then = (row.then.pss_kib, row.then.uss_kib) if row.then else (None, None)
-        pss = _now_and_then(now.pss_kib, pss_then, moving, wide=wide)
-        uss = _now_and_then(now.uss_kib, uss_then, at_best, wide=wide)
-        mistaken = Text(about(row.mistaken_kib) if row.then else "?", "bold red" if row.mistaken_kib else "")
-        name = _clipped(visible(process.comm), MOST_NAME)
-        table.add_row(f"{machine}{process.pid}", name, about(now.rss_kib), *pss, *uss, mistaken)
+        table.add_row(
+            f"{machine}{process.pid}",
+            shortened(visible(process.comm), room.name),
+            *[about(now.rss_kib)] * room.all,
+            *_now_and_then(now.pss_kib, pss_then, moving, wide=room.wide),
+            *_now_and_then(now.uss_kib, uss_then, at_best, wide=room.wide),
+            Text(about(row.mistaken_kib) if row.then else "?", "bold red" if row.mistaken_kib else ""),
+        )
     return table
 
 
@@ -76,9 +107,10 @@ def _now_and_then(now: int, then: int | None, mark: str, *, wide: bool) -> list[
     return [about(now), *[about(then)] * wide, f"{mark}{signed_about(then - now)}"]
 
 
-def folio_table(sizes: Sequence[FolioSize]) -> Table:
+def folio_table(sizes: Sequence[FolioSize], room: Room) -> Table:
     """Large folios by kind and size; each once, however many processes map it."""
-    headings = ("folios", "memory", "PMD", "PTE", "both", "partly", "exclusive", "shared", "mistaken")
+    memory, partly, exclusive = (["memory"], "partly", "exclusive") if room.all else ([], "part", "alone")
+    headings = ("folios", *memory, "PMD", "PTE", "both", partly, exclusive, "shared", "mistaken")
     table = columns("size", "kind", *headings, left=2, gap=1)
     for row in sizes:
         unknown = "?" * (row.not_judged > 0)
@@ -87,7 +119,7 @@ def folio_table(sizes: Sequence[FolioSize]) -> Table:
             size(row.kib),
             row.kind,
             count(row.folios),
-            about(row.folios * row.kib),
+            *[about(row.folios * row.kib)] * room.all,
             count(row.by_pmd),
             count(row.by_pte),
             count(row.by_both),
@@ -99,28 +131,19 @@ def folio_table(sizes: Sequence[FolioSize]) -> Table:
     return table
 
 
-def cgroup_table(overview: Overview, groups: Sequence[tuple[str, AuditedCgroup]], *, wide: bool) -> Table:
+def cgroup_table(overview: Overview, groups: Sequence[tuple[str, AuditedCgroup]], room: Room) -> Table:
     """Control groups: memory.stat now and then, and what stays: usage and limit."""
     then = overview.then.name
-    headings = [
-        "control group",
-        "anon",
-        "change",
-        "file_mapped",
-        "change",
-        *["shmem"] * wide,
-        "usage",
-        "limit",
-    ]
-    table = columns(*headings)
-    most = MOST_PATH[wide]
+    mapped = "file_mapped" if room.all else "mapped"
+    headings = ("anon", "change", mapped, "change", *["shmem"] * room.wide, "usage", "limit")
+    table = columns("control group", *headings, gap=room.gap)
     for machine, group in groups:
         path = visible(f"{machine}:{group.path}" if machine else group.path)
         table.add_row(
-            _tail(path, most),
+            _tail(path, room.path),
             *_statistic(group.anon, then),
             *_statistic(group.file_mapped, then),
-            *[_known(group.shmem_kib)] * wide,
+            *[_known(group.shmem_kib)] * room.wide,
             _known(group.current_kib),
             "none" if group.limit_kib is None else about(group.limit_kib),
         )
@@ -148,7 +171,3 @@ def _seen(statistic: Statistic, then: str, *, complete: bool) -> str:
 def _tail(text: str, most: int) -> str:
     """The end of a text that is too long: it tells paths, and numbered names, apart."""
     return text if len(text) <= most else f"...{text[3 - most :]}"
-
-
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."

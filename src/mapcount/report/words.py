@@ -58,10 +58,15 @@ def count(number: int) -> str:
     for larger in "MGT":
         if amount >= 999.5:
             amount, unit = amount / 1000, larger
-    digits = max(0, 3 - len(str(int(amount))))
+    digits = 0 if amount >= 99.95 else 1 if amount >= 9.995 else 2
     return f"{'-' * (number < 0)}{amount:.{digits}f}{unit}"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """A number and its noun: `1 process`, `12 processes`."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+    """A number, exact whatever its size, and its noun: `1 process`, `123,456 processes`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters: the end of a longer one is left out, which three dots say."""
+    return text if len(text) <= most else text[: most - 3] + "..."
