@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from mapcount.cli import FINDING, USAGE
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
@@ -73,7 +74,13 @@ def _flavours(ctx: click.Context, param: click.Parameter, value: Sequence[str]) 
     metavar="NAME.trace",
     help="Also write every mapping event of one scenario on one --flavour, for `replay` and `compare`.",
 )
-@click.option("--force", is_flag=True, help="Replace what is at NAME.trace.")
+@click.option(
+    "--html",
+    "html",
+    metavar="FILE",
+    help="Write one scenario's playback as a page to look at, complete in one file, instead of printing it.",
+)
+@click.option("--force", is_flag=True, help="Replace what is at NAME.trace or FILE.")
 def run(
     scenarios: tuple[str, ...],
     flavours: list[Flavour],
@@ -83,6 +90,7 @@ def run(
     as_json: bool,
     on: str | None,
     trace: str | None,
+    html: str | None,
     force: bool,
 ) -> None:
     """Run scenarios on kernels side by side.
@@ -108,12 +116,18 @@ def run(
         raise click.UsageError(
             "--trace writes one scenario's events on one kernel: say --flavour NAME, no --on"
         )
+    if html is not None and (on is not None or every or len(scenarios) > 1):
+        raise click.UsageError("--html plays back one scenario, every step of it: leave --on and --step out")
+    check_html(html, force=force)
     try:
         stories = [load(path) for path in scenarios]
         if trace is not None:
             _write_trace(stories[0], flavours[0], bits, trace, force=force)
         if on is not None:
             _beside(stories, on, every=every, as_json=as_json)
+        elif html is not None:
+            asked = [find(word) for word in dict.fromkeys(schemes)]
+            _play_back(stories[0], flavours, bits, asked, html, as_json=as_json, force=force)
         else:
             asked = [find(word) for word in dict.fromkeys(schemes)]
             _side_by_side(stories, flavours, bits, asked, every=every, as_json=as_json)
@@ -148,6 +162,29 @@ def _side_by_side(
         for runs in results:
             out.print(*draw_runs(runs, every=every, width=out.width), sep="\n")
     if any(r.failures or r.broken for runs in results for r in runs):
+        sys.exit(FINDING)
+
+
+def _play_back(
+    story: Scenario,
+    flavours: list[Flavour],
+    bits: str | None,
+    schemes: Sequence[Scheme],
+    html: str,
+    *,
+    as_json: bool,
+    force: bool,
+) -> None:
+    from mapcount.report.html.playback import play, playback_page
+
+    played = [play(story, f.on(int(bits or story.bits)), _watcher(schemes)) for f in flavours]
+    runs = [one.run for one in played]
+    if as_json:
+        from mapcount.report.data import runs_as_data
+
+        click.echo(json.dumps([runs_as_data(runs)], indent=1))
+    write_html(html, playback_page(played), force=force)
+    if any(r.failures or r.broken for r in runs):
         sys.exit(FINDING)
 
 
