@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -230,3 +234,58 @@ def test_watching_ends_quietly() -> None:
     _, errors = watching.communicate(timeout=30)
     assert (0, "") == (watching.returncode, errors)
     assert {os.getpid()} == {json.loads(line)["machines"][0]["processes"][0]["pid"] for line in lines}
+
+
+def on_a_terminal(*args: object, until: bytes, then: Callable[[], object]) -> tuple[int, bytes]:
+    """Call it on a terminal of 80 columns and 24 lines; do something when it has shown so much."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "mapcount", "audit", *map(str, args)]
+    shown, done = b"", False
+    with subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment | {"TERM": "xterm"}
+    ) as watching:
+        os.close(slave)
+        with suppress(OSError):  # the terminal's end: nobody has it open any more
+            while more := os.read(master, 1 << 16):
+                shown += more
+                if until in shown and not done:
+                    done = True
+                    then()
+        code = watching.wait(60)
+    os.close(master)
+    return code, shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_watching_on_a_terminal_ends_with_the_last_process() -> None:
+    """A terminal gets one screen, refreshed in place; when nobody is left, that is said, and it ends."""
+    with subprocess.Popen(["sleep", "100"]) as asleep:
+        code, shown = on_a_terminal(
+            "--pid", asleep.pid, "--watch", 0.1, until=b"sum of 1 process", then=asleep.kill
+        )
+    assert 0 == code
+    screen, _, after = shown.partition(b"\x1b[?1049l")  # back from the terminal's other screen
+    assert screen.count(b"\x1b[?1049h") == 1
+    assert b"sum of 1 process" in after
+    assert after.rstrip().endswith(b"every process that was watched has exited")
+    for each in screen.split(b"\x1b[H")[1:]:
+        assert each.count(b"\n") < 24
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_watching_in_a_pipe_ends_with_the_last_process() -> None:
+    """A pipe gets a block for each look, and the same end."""
+    with subprocess.Popen(["sleep", "100"]) as asleep:
+        command = [sys.executable, "-m", "mapcount", "audit", "--pid", str(asleep.pid), "--watch", "0.1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout
+            assert watching.stderr
+            lines = [watching.stdout.readline() for _ in range(3)]
+            asleep.kill()
+            asleep.wait()
+            rest, errors = watching.stdout.read(), watching.stderr.read()
+    assert lines[1].startswith("this machine: ")
+    assert "\x1b" not in rest
+    assert (0, "every process that was watched has exited\n") == (watching.returncode, errors)

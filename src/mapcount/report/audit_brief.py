@@ -11,6 +11,7 @@ from mapcount.audit.overview import Overview, Row
 from mapcount.report.audit_summary import draw_folios, draw_head, draw_summary
 from mapcount.report.audit_tables import process_table, room_in
 from mapcount.report.words import count
+from mapcount.scenario.syntax import visible
 
 LINES_BESIDES = 3
 """A blank one, the table's heading, and how many processes more there are."""
@@ -42,6 +43,8 @@ class Brief:
         overview = self._overview
         machine, read = draw_head(overview)
         yield Text.assemble(self._when, "  ", machine)
+        if reasons := {visible(who.reason) for audit in overview.audits for who in audit.unreadable}:
+            read.append(f" ({'; '.join(sorted(reasons))})")
         yield read
         if overview.predicted:
             yield from draw_summary(overview, gap)
