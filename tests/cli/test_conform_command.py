@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.conform.pretend import Falsify, PretendKernel, shared_pages_counted_once
+from tests.conform.pretend import HOST, Falsify, PretendKernel, shared_pages_counted_once
 
 from mapcount.cli import mapcount
 from mapcount.conform import check, vng
@@ -47,7 +48,7 @@ def test_a_kernel_as_simulated(monkeypatch: pytest.MonkeyPatch, here: Path) -> N
     done = conform(monkeypatch, "story.scn")
 
     assert 0 == done.exit_code, done.output
-    assert "story                          5 steps" in done.output
+    assert "story    5 steps" in done.output
     assert "note: something is not compared" in done.output
     assert "1 acted out, 0 skipped." in done.output
     assert ["story.scn"] == [path.name for path in here.iterdir()]
@@ -111,6 +112,48 @@ def test_what_cannot_be_acted_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 acted out, 1 skipped" in beside.output
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_long_reasons_hang(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """In a narrow terminal no line is too long, and what belongs to a story stands right of its name."""
+    Path("a-story-with-a-name.scn").write_text("P mmap heap 64K\nP write heap\nkernel migrate P.heap\n")
+    Path("wide.scn").write_text("P mmap heap 16T\n")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = conform(monkeypatch, "a-story-with-a-name.scn", "wide.scn", "story.scn")
+
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= columns
+    at = next(i for i, line in enumerate(lines) if line.startswith("wide"))
+    assert lines[at].index("skipped:") == len(lines[at + 1]) - len(lines[at + 1].lstrip())
+
+
+def test_settings_that_would_let_more_be_acted_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line says for how many stories folio sizes are all that is missing; none, no line."""
+    Path("migrate.scn").write_text("P mmap heap 64K thp=16K\nP write heap\nkernel migrate P.heap\n")
+    Path("mthp.scn").write_text("P mmap heap 64K thp=16K\nP write heap\n")
+    monkeypatch.setattr("tests.conform.pretend.HOST", replace(HOST, set_thp=False))
+    some = conform(monkeypatch, "mthp.scn", "migrate.scn")
+    none = conform(monkeypatch, "migrate.scn")
+
+    assert "--set-thp would act out 1 more" == some.output.splitlines()[-1]
+    assert "--set-thp would" not in none.output
+
+
+def test_what_differs_is_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of long values the part is shown in which they differ, whatever the width."""
+    Path("long.scn").write_text("P mmap heap 2M small\nP write heap[0p::2p]\nP write heap[501p]\n")
+
+    def last_page(answer: dict[str, Any], run: int) -> None:
+        for region in answer["processes"][0]["regions"]:
+            region["pages"] = region["pages"].removesuffix("1*none") + "1*swapped"
+
+    monkeypatch.setenv("COLUMNS", "60")
+    done = conform(monkeypatch, "long.scn", falsify=last_page)
+
+    assert "DEVIATE" in done.output
+    assert max(map(len, done.output.splitlines())) <= 60
+    assert "swapped" in done.output
+
+
 def test_random_scenarios(monkeypatch: pytest.MonkeyPatch) -> None:
     """The seed makes them the same again; without one, it is told."""
     first, second = (conform(monkeypatch, "--random", "3", "--seed", "9", "--json") for _ in range(2))
@@ -149,6 +192,7 @@ def test_json_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (["none.scn"], "none.scn: no such file"),
         (["story.scn", "./story.scn"], "have the same name: story"),
         (["story.scn", "--random", "0"], "--random"),
+        (["story.scn", "--seed", "4"], "--seed is for random scenarios; --random N says how many of them"),
         (["wrong.scn"], "wrong.scn:2:10"),
     ],
 )

@@ -134,20 +134,21 @@ def test_want_of_room_while_shrinking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("story", "helps"),
+    ("story", "reason", "helps"),
     [
-        ("P mmap h 64K thp=16K", True),
-        ("P mmap h 64K thp=32K", False),
-        ("P mmap h 64K thp=16K\nkernel swapout P.h", False),
+        ("P mmap h 64K thp=16K", "it needs anon folios of 16K; settings here give", True),
+        ("P mmap h 64K thp=32K", "this kernel has no anon folios of 32K", False),
+        ("P mmap h 64K thp=16K\nkernel swapout P.h", "no process can ask the kernel for this step", False),
     ],
 )
-def test_settings_that_would_help(story: str, helps: bool) -> None:
-    """It is told of a story that was skipped whether changed folio sizes are all that it lacks."""
+def test_settings_that_would_help(story: str, reason: str, helps: bool) -> None:
+    """The reason given is one that changed settings would not take away, if there is any such."""
     kernel = PretendKernel()
     kernel.host = replace(HOST, set_thp=False)
     found = kernel.conform(parse(story))
 
     assert found.skipped is not None
+    assert found.skipped.startswith(reason)
     assert helps == found.set_thp_helps
 
 

@@ -33,7 +33,7 @@ def test_about_is_about(kib: int) -> None:
 @pytest.mark.parametrize(
     ("number", "words"),
     [(0, "0"), (99_999, "99,999"), (100_000, "100k"), (999_499, "999k"), (999_500, "1.00M"),
-     (-123_456, "-123k"), (12_345_678, "12.3M"), (10**9, "1.00G")],
+     (-123_456, "-123k"), (9_996_000, "10.0M"), (12_345_678, "12.3M"), (10**9, "1.00G")],
 )  # fmt: skip
 def test_count(number: int, words: str) -> None:
     """Exact while it is short."""
@@ -41,9 +41,10 @@ def test_count(number: int, words: str) -> None:
 
 
 def test_plural() -> None:
-    """One is one."""
-    assert ["0 folios", "1 folio", "2 processes"] == [
+    """One is one, and how many there are is exact: a sum that is off by some hundreds looks wrong."""
+    assert ["0 folios", "1 folio", "2 processes", "99,999 fields", "123,456 fields", "1,000,001 fields"] == [
         plural(0, "folio"),
         plural(1, "folio"),
         plural(2, "process", "processes"),
+        *(plural(number, "field") for number in (99_999, 123_456, 1_000_001)),
     ]

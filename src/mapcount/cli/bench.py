@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED
-from mapcount.cli.ending import end, progress_bar
+from mapcount.cli.ending import OUT_OF_MEMORY, end, progress_bar
 from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def bench(
     try:
         with signals_raise():
             measured = _measure(benchmark, size_kib, runs, sizes, set_thp=set_thp)
-    except (CannotHere, Unreadable, AgentLost, OSError) as error:
-        end(f"mapcount bench: {visible(str(error))}", CANNOT)
+    except (CannotHere, Unreadable, AgentLost, OSError, MemoryError) as error:
+        end(f"mapcount bench: {visible(str(error) or OUT_OF_MEMORY)}", CANNOT)
     except KeyboardInterrupt:
         end("interrupted", INTERRUPTED)
     if as_json:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
-from mapcount.cli.ending import end, progress_bar
+from mapcount.cli.ending import OUT_OF_MEMORY, end, progress_bar
 from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ DEVIATIONS = "deviations"
 @click.command(epilog="Example: mapcount conform scenarios/*.scn --random 100 --set-thp")
 @click.argument("scenarios", metavar="[SCENARIO...]", nargs=-1)
 @click.option("--random", "number", type=click.IntRange(1, 100_000), help="Act out so many random scenarios.")
-@click.option("--seed", type=click.IntRange(0), help="Draw the same ones as last time. Unless said, others.")
+@click.option("--seed", type=click.IntRange(0), help="With --random: draw the same ones as last time.")
 @click.option(
     "--set-thp",
     is_flag=True,
@@ -43,7 +43,11 @@ DEVIATIONS = "deviations"
     show_default=True,
     help="Where to save deviations, each as a scenario and a recording. Made only if there are any.",
 )
-@click.option("--force", is_flag=True, help="Overwrite files in DIR, and FILE.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace FILE, and a deviation that DIR has under the same name; without, that gets a number.",
+)
 @click.option("--record", metavar="FILE", help="Write what the kernel answered, for mapcount run --on.")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
 @click.option("--vng", "bzimage", metavar="BZIMAGE", help="Do it in that kernel, booted by virtme-ng.")
@@ -77,6 +81,8 @@ def conform(
 
     if not scenarios and number is None:
         raise click.UsageError("name scenarios, or ask for random ones: --random 100")
+    if seed is not None and number is None:
+        raise click.UsageError("--seed is for random scenarios; --random N says how many of them")
     _check_places(Path(target), Path(record) if record else None, force=force)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     try:
@@ -87,8 +93,8 @@ def conform(
                 data, recording = _here(scenarios, number or 0, seed, set_thp=set_thp)
     except (ScenarioError, NoKernel) as error:
         end(str(error), USAGE)
-    except (CannotHere, AgentLost, OSError) as error:
-        lines = map(visible, str(error).splitlines())  # a guest's console has many
+    except (CannotHere, AgentLost, OSError, MemoryError) as error:
+        lines = map(visible, (str(error) or OUT_OF_MEMORY).splitlines())  # a guest's console has many
         end("mapcount conform: " + "\n".join(lines), CANNOT)
     except KeyboardInterrupt:
         end("interrupted", INTERRUPTED)
@@ -210,5 +216,5 @@ def _print(data: dict[str, Any], *, as_json: bool) -> None:
     from mapcount.report.conform import draw_conform
 
     out = console()
-    for part in draw_conform(data):
-        out.print(part, soft_wrap=True)  # lines are to be searched for, not wrapped
+    for part in draw_conform(data, width=out.width):
+        out.print(part, soft_wrap=True)

@@ -12,6 +12,9 @@ import click
 Told = Callable[[int, int, str], None]
 """How much is done, of how much, and what is being done."""
 
+OUT_OF_MEMORY = "this process may have no more memory (ulimit -v)"
+"""What a MemoryError comes to."""
+
 
 def end(message: str, code: int) -> NoReturn:
     """Say why on standard error, in place of any progress there, and exit."""

@@ -67,9 +67,8 @@ class RunningKernel:
         """Act a scenario out, and again where it deviates. Raises ScenarioError if no kernel could."""
         lacking = why_not(scenario, self.flavour, self.host)
         if lacking:
-            rich = replace(self.host, set_thp=True)
-            helps = not self.host.set_thp and why_not(scenario, self.flavour, rich) is None
-            return Conformance(scenario, skipped=lacking, set_thp_helps=helps)
+            even_so = why_not(scenario, self.flavour, replace(self.host, set_thp=True))
+            return Conformance(scenario, skipped=even_so or lacking, set_thp_helps=even_so is None)
         try:
             return self._compared(scenario)
         except Refused as refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
@@ -14,6 +13,7 @@ from mapcount.bench import published
 from mapcount.bench.measured import Measured, Row
 from mapcount.bench.story import Story
 from mapcount.report.bench_words import figure, form_name, reservations, what_it_says
+from mapcount.report.lines import hanging
 from mapcount.report.words import size
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT
 
@@ -42,20 +42,14 @@ def draw_bench(measured: Measured, *, width: int = 100) -> Iterator[RenderableTy
         yield from _fit(measured, story)
     if not all(story.writes for story in measured.stories):
         yield Text()
-        yield from _wrapped(LEGEND, width, "dim")
+        yield from hanging(LEGEND, width, style="dim")
     yield Text()
     yield from _chart(measured, width)
     yield Text()
     for sentence in what_it_says(measured):
-        yield from _wrapped(sentence, width)
+        yield from hanging(sentence, width)
     for sentence in reservations(measured):
-        yield from _wrapped(sentence, width, "yellow")
-
-
-def _wrapped(sentence: str, width: int, style: str = "") -> Iterator[Text]:
-    """A sentence in lines without blanks at their ends; words are never cut, so that paths can be copied."""
-    lines = textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
-    yield from (Text(line, style, no_wrap=True, overflow="ignore") for line in lines)
+        yield from hanging(sentence, width, style="yellow")
 
 
 def _updates(rows: Sequence[Row]) -> Table:

@@ -25,7 +25,7 @@ def conform_as_data(
         "results": found,
         "summary": {
             **{status: sum(r["status"] == status for r in found) for status in (AGREES, DEVIATES, SKIPPED)},
-            **{name: sum(r[name] for r in found) for name in ("steps", "fields")},
+            **{name: sum(r[name] for r in found) for name in ("set_thp_helps", "steps", "fields")},
             **{name: sum(len(r[name]) for r in found) for name in ("known", "deviations", "fleeting")},
         },
     }
@@ -40,6 +40,7 @@ def result_as_data(result: Result) -> dict[str, Any]:
         "path": found.scenario.path,
         "status": SKIPPED if comparison is None else DEVIATES if found.deviations else AGREES,
         "reason": found.skipped,
+        "set_thp_helps": found.set_thp_helps,
         "steps": len(comparison.steps) if comparison else 0,
         "fields": comparison.fields if comparison else 0,
         "known": _differences(comparison.known if comparison else ()),
