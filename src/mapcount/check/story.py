@@ -41,8 +41,8 @@ class Told:
 
 
 def unit_of(world: World) -> int:
-    """How many pages of a scenario one page of the world is."""
-    return (1 << PMD_ORDER) // world.pages if world.pmd else 1
+    """How many pages of a scenario one page of the world is; anonymous folios have four pages or more."""
+    return (1 << PMD_ORDER) // world.pages if world.pmd else max(1, 4 // world.pages)
 
 
 def name_of(mm: int) -> str:
@@ -130,7 +130,8 @@ class _Private:
         if len(rest) > 2 and rest[2].mm == event.mm and rest[2].op is Op.UNMAP_PTES and rest[2].nr < pages:
             where = _part(REGION, rest[2].page, rest[2].nr, self._told.unit, pages)
             return 3, f"{name} munmap {where}"
-        return 2, f"{name} mprotect {_part(REGION, 0, 1, self._told.unit, pages)} r"
+        where = _part(REGION, 0, 1, self._told.unit, pages)
+        return 2, f"{name} mprotect {where} r ; {name} mprotect {where} rw"
 
     def _unmap(self, rest: Sequence[Event]) -> tuple[int, str]:
         """A part goes by munmap; the end of all of it is the end of the process."""
@@ -205,7 +206,7 @@ class _Layers:
         region = self._free(pages, alone=self._world.level(event.op) > 0)
         where = self._where(region, pages)
         self.regions[region] = self._after(region, event)
-        huge = self._world.pmd and not self._world.level(event.op) and event.nr == self._world.pages
+        huge = not self._world.level(event.op) and event.nr * self._unit >= 1 << PMD_ORDER
         advice = f"{self._name} madvise {where} nohugepage ; " if huge else ""
         yield f"{self._name} mmap {where} memfd={FILE} shared ; {advice}{self._name} read {where}"
 

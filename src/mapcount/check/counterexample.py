@@ -1,0 +1,160 @@
+"""A path that a check found, as a scenario that shows what is wrong: acted out before it is handed on.
+
+Every story ends with an `expect` that pins the truth, and what the kernel says of it. It is told in the way
+that reads best of those that really show it: a parent and its children, else a file that all of them map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from mapcount.check.reference import KernelFolio, Move, SchemeState, Search, State, Subject
+from mapcount.check.story import Told, Untellable, as_file, as_private_memory
+from mapcount.check.world import COUNTS_LIKE, REMOVES, Event, Tables, World
+from mapcount.replay.beside import SchemesBeside
+from mapcount.scenario.observation import FolioSeen
+from mapcount.scenario.parse import parse
+from mapcount.scenario.run import Run, run
+from mapcount.scenario.syntax import ScenarioError
+from mapcount.schemes.scheme import Scheme
+from mapcount.tracking.flavour import FLAVOURS, Flavour
+
+Shows = Callable[[Run], bool]
+"""Does a run of the story end in what was found?"""
+MOST_UNIT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """A scenario, as text, and the path that it tells."""
+
+    text: str
+    path: tuple[Event, ...]
+    unit: int
+    """Pages of the scenario for each page of the world."""
+
+
+def real(flavour: Flavour) -> Flavour:
+    """The flavour that a scaled one was made of."""
+    return FLAVOURS[flavour.name].on(flavour.bits)
+
+
+def last_folio(acted: Run) -> FolioSeen | None:
+    """The largest folio there is at the end of a run, if any is mapped."""
+    mapped = [folio for folio in acted.steps[-1].seen.folios if folio.truth != "unmapped"]
+    return max(mapped, key=lambda folio: folio.order, default=None)
+
+
+def wrongly_shared(world: World, path: Sequence[Event], scheme: Scheme | None) -> Counterexample | None:
+    """The way to a folio that one process maps and that is called shared. None if no story shows it."""
+    title = f"{_who(world, scheme)} calls this folio shared, though one process alone maps it."
+    return _told(world, path, scheme, title, "exclusive", lambda acted: _answer(acted, scheme, "exclusive"))
+
+
+def falsely_exclusive(world: World, path: Sequence[Event], scheme: Scheme | None) -> Counterexample | None:
+    """The way to a folio that two processes map and that is called exclusive. None if no story shows it."""
+    title = f"{_who(world, scheme)} calls this folio exclusive, though several processes map it."
+    return _told(world, path, scheme, title, "shared", lambda acted: _answer(acted, scheme, "shared"))
+
+
+def broken_invariant(world: World, path: Sequence[Event], id_: str) -> Counterexample | None:
+    """The way to a state that breaks an invariant of the kernel's own rules. None if no story shows it."""
+    title = f'{_who(world, None)} breaks "{id_}" with the last event of this story.'
+    return _told(world, path, None, title, None, lambda acted: id_ in {i.id for _, _, i in acted.broken})
+
+
+def _who(world: World, scheme: Scheme | None) -> str:
+    return scheme.name if scheme else str(real(world.flavour))
+
+
+def _answer(acted: Run, scheme: Scheme | None, truth: str) -> bool:
+    """Is the last answer wrong about a folio of which that is true?"""
+    folio = last_folio(acted)
+    if folio is None or folio.truth != truth:
+        return False
+    return scheme.name in folio.wrong_schemes if scheme else folio.wrong
+
+
+def _told(
+    world: World, path: Sequence[Event], scheme: Scheme | None, title: str, truth: str | None, shows: Shows
+) -> Counterexample | None:
+    if not any(world.level(event.op) for event in path):
+        world = replace(world, pmd=False)  # it is a path of that world too, which needs no folio of 2 MiB
+    if truth is not None:
+        path = _by_fork_and_exit(world, path, scheme, truth)
+    for told in _tellings(world, path):
+        text = _text(world, told, scheme, title, truth)
+        try:
+            acted = run(parse(text, "counterexample.scn"), real(world.flavour), watcher=_watcher(scheme))
+        except ScenarioError:
+            continue
+        if not acted.failures and shows(acted):
+            return Counterexample(text, tuple(path), told.unit)
+    return None
+
+
+def _watcher(scheme: Scheme | None) -> SchemesBeside | None:
+    return SchemesBeside([scheme]) if scheme else None
+
+
+def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
+    """The ways of telling a path, the one that reads best first."""
+    widest, cap = real(world.flavour).max_slot_mapcount, world.flavour.max_slot_mapcount
+    unit = widest // cap
+    if 1 < unit <= MOST_UNIT and not world.pmd:
+        yield as_file(world, path, unit)
+        return
+    with suppress(Untellable):
+        yield as_private_memory(world, path)
+    yield as_file(world, path)
+
+
+def _text(world: World, told: Told, scheme: Scheme | None, title: str, truth: str | None) -> str:
+    flavour = real(world.flavour)
+    option = f" --scheme {scheme.name}" if scheme else ""
+    lines = [
+        f"# {title}",
+        f"# Found by mapcount check; mapcount run --flavour {flavour.name}{option} shows it.",
+    ]
+    if told.unit > 1:
+        lines.append(f"# A page of the world that was explored is {told.unit} pages here.")
+    if flavour.bits == 32:
+        lines.append("# bits: 32")
+    lines += told.lines
+    if truth is not None and told.places:
+        process, place = next(reversed(told.places.items()))
+        answer = {"exclusive": "yes", "shared": "no"}[truth]
+        demand = f"truth={truth}" if scheme else f"truth={truth} maybe_shared={answer} on={flavour.name}"
+        lines.append(f"{process} expect {place} {demand}")
+    return "\n".join(lines) + "\n"
+
+
+# -- the way that reads best -------------------------------------------------------------------------------
+
+
+def _by_fork_and_exit(
+    world: World, path: Sequence[Event], scheme: Scheme | None, truth: str
+) -> tuple[Event, ...]:
+    """A path of forks and exits alone to the same verdict, if there is one that is no longer."""
+    subject: Subject = SchemeState(scheme, world) if scheme else KernelFolio(world)
+    search = Search(world, subject, _forks_and_exits)
+    for state in search:
+        if state.depth > len(path):
+            break
+        if state.truth.word == truth and _wrong(subject, state):
+            return tuple(search.path_to(state.key))
+    return tuple(path)
+
+
+def _wrong(subject: Subject, state: State) -> bool:
+    return subject.maybe_shared(state.counters, state.truth.total) != state.truth.shared
+
+
+def _forks_and_exits(world: World, tables: Tables) -> Iterator[Move]:
+    """The first mm maps the folio, others are born, each goes once and for all."""
+    for event in world.events:
+        whole = event.nr == world.pages and (event.op in REMOVES or not tables[event.mm - 1].entries)
+        if whole and event.op not in COUNTS_LIKE.values() and world.legal(tables, event):
+            yield (event,)
