@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mapcount.live import capture_directory
-from mapcount.live.capture_directory import new_directory
+from mapcount.live.capture_directory import new_directory, remove_stale
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import write_capture
 from mapcount.live.ending import ENDING
@@ -109,7 +109,7 @@ def test_only_its_owner_looks_into_it(tmp_path: Path) -> None:
 SLOW = """
 import sys, time
 from pathlib import Path
-from mapcount.live.capture_directory import new_directory
+from mapcount.live.capture_directory import new_directory, remove_stale
 with new_directory(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("")
     print("writing", flush=True)
@@ -134,6 +134,57 @@ def test_signals_leave_nothing_behind(tmp_path: Path, number: int, code: int) ->
         child.send_signal(number)
         assert code == child.wait(30)
     assert [] == os.listdir(tmp_path)
+
+
+def killed(target: Path) -> Path:
+    """What is left of a capture to `target` whose writer was killed in the middle."""
+    child = subprocess.Popen([sys.executable, "-c", SLOW, target], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child:
+        assert b"writing\n" == child.stdout.readline()
+        child.kill()
+    (left,) = target.parent.glob(f".{target.name}.{child.pid}-*.new")
+    (left / "half").rename(left / "runs-0000.parquet")
+    return left
+
+
+@LINUX
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """The next capture to the same place removes it, and says so; one to another place does not."""
+    left = killed(tmp_path / "c")
+    assert () == write_capture(source("x"), Selection(), tmp_path / "d").removed
+    assert left.is_dir()
+    assert (left,) == write_capture(source("x"), Selection(), tmp_path / "c").removed
+    assert {"c", "d"} == set(os.listdir(tmp_path))
+
+
+@LINUX
+def test_what_somebody_still_writes_is_not_removed(tmp_path: Path) -> None:
+    """A directory whose writer is alive stays, by its number and start, and by its lock wherever that is."""
+    with new_directory(tmp_path / "c") as folder:
+        assert [] == remove_stale(tmp_path / "c", lambda name: True)
+        elsewhere = folder.rename(tmp_path / ".c.4194304-7.new")  # as one of another PID namespace looks
+        assert [] == remove_stale(tmp_path / "c", lambda name: True)
+        elsewhere.rename(folder)
+    assert ["c"] == os.listdir(tmp_path)
+
+
+@LINUX
+@pytest.mark.parametrize(
+    "name", [".c.4194304-7.new", ".c.4194304.new", "..c.4194304-7.new", ".C.4194304-7.new"]
+)
+def test_what_is_no_capture_is_not_removed(tmp_path: Path, name: str) -> None:
+    """A directory with other files, a link, a file, and other names stay."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.txt").write_text("precious")
+    (tmp_path / ".c.4194304-8.new").symlink_to(precious)
+    (tmp_path / ".c.4194304-9.new").write_text("precious")
+    before = set(os.listdir(tmp_path))
+    assert () == write_capture(source("x"), Selection(), tmp_path / "c").removed
+    assert {"c", *before} == set(os.listdir(tmp_path))
+    assert precious.is_dir()
 
 
 def test_signals_are_left_as_they_were(tmp_path: Path) -> None:

@@ -85,11 +85,16 @@ def write_meta(folder: Path, meta: Meta) -> int:
     return len(content)
 
 
+def is_capture_file(name: str) -> bool:
+    """May a capture have a file of this name?"""
+    return name == META or PART_NAME.fullmatch(name) is not None
+
+
 def is_capture(path: Path) -> bool:
     """Is this a directory with the files of a capture (of any version), and no others?"""
     if path.is_symlink() or not path.is_dir():
         return False
-    if not all(name == META or PART_NAME.fullmatch(name) for name in os.listdir(path)):
+    if not all(map(is_capture_file, os.listdir(path))):
         return False
     try:
         _load(path / META)

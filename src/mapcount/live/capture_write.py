@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mapcount.live.capture_check import check_folios, check_runs
-from mapcount.live.capture_directory import new_directory
+from mapcount.live.capture_directory import new_directory, remove_stale
 from mapcount.live.capture_format import (
     BLOCKS,
     PART_ROWS,
@@ -24,7 +24,7 @@ from mapcount.live.capture_format import (
     runs_frame,
     storable,
 )
-from mapcount.live.capture_meta import Meta, is_capture, write_meta
+from mapcount.live.capture_meta import Meta, is_capture, is_capture_file, write_meta
 from mapcount.live.capture_renumber import FolioNumbers, Hidden, renumbered_block, renumbered_regions
 from mapcount.live.capture_tables import TableWriter
 from mapcount.live.selection import NothingSelected, Selection, check_numbers, select
@@ -62,6 +62,8 @@ class Written:
     bytes: int
     unreadable: tuple[Unreadable, ...]
     machine: Machine
+    removed: tuple[Path, ...] = ()
+    """What captures to the same place had left behind that were killed."""
 
 
 def write_capture(
@@ -89,6 +91,7 @@ def write_capture(
     if not selected.pids and not selected.unreadable:
         raise NothingSelected("no process was selected")
     unreadable = list(selected.unreadable)
+    removed = remove_stale(target, is_capture_file)
     with new_directory(target) as folder:
         writer = _Writer(folder, source, hiding, part_rows, reading)
         for done, pid in enumerate(selected.pids):
@@ -110,6 +113,7 @@ def write_capture(
         size + sum(part.bytes for table in writer.tables.values() for part in table.parts),
         tuple(unreadable),
         source.machine,
+        tuple(removed),
     )
 
 

@@ -31,6 +31,8 @@ def draw_written(written: Written, hiding: Hiding) -> Iterator[str]:
         if hiding.names
         else "names of processes, files and control groups are as they were (--anonymise hides them)"
     )
+    for path in written.removed:
+        yield f"removed what a capture that was killed had left behind: {visible(str(path))}"
     yield from draw_unreadable(written.unreadable)
     yield from (f"limit: {visible(limit)}" for limit in written.machine.limits)
     yield f"look at it anywhere: mapcount audit --from {visible(str(written.path))}"
@@ -55,5 +57,6 @@ def written_as_data(written: Written, hiding: Hiding) -> dict[str, object]:
         "raw": not hiding.places,
         "anonymised": hiding.names,
         "unreadable": [{"pid": u.pid, "comm": u.comm, "reason": u.reason} for u in written.unreadable],
+        "removed": [str(path) for path in written.removed],
         "limits": list(written.machine.limits),
     }
