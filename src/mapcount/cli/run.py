@@ -231,6 +231,6 @@ def _beside(stories: Sequence[Scenario], on: str, *, every: bool, as_json: bool)
 
         out = console()
         for result in results:
-            out.print(*draw_comparison(result, every=every), sep="\n")
+            out.print(*draw_comparison(result, every=every, width=out.width), sep="\n")
     if any(result.unknown for result in results):
         sys.exit(FINDING)
