@@ -1,0 +1,164 @@
+"""What stands above the list and below it: sums now and then, mistakes, and how old all of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.text import Text
+
+from mapcount.audit.census import FolioSize
+from mapcount.audit.overview import Overview
+from mapcount.audit.regions import OpenedProcess
+from mapcount.audit.smaps import Memory
+from mapcount.report.top.opened import compared_with, region_lines
+from mapcount.report.top.processes import age
+from mapcount.report.top.watch import Watch
+from mapcount.report.words import about, count, plural, signed_about
+from mapcount.scenario.syntax import visible
+
+BAD, WARNING = "bold red", "yellow"
+
+Sum = tuple[str, int, int, str]
+"""A name, KiB now and then, and what stands before the difference if that is not all of it."""
+
+
+def draw_machine(watch: Watch, name: str, release: str, flavour: str) -> Text:
+    """All processes together, and the machine."""
+    lines = [Text(f"{visible(name)}: Linux {visible(release)}, {flavour}", "bold")]
+    overview = watch.overview
+    if overview is None:
+        lines.append(Text("reading what every process maps ..."))
+        return _joined(lines)
+    mark = "" if overview.complete else ">="
+    sums = [
+        *_memory(watch.now, watch.then),
+        *((n, s.now_kib, s.under[overview.then.name], mark) for n, s in overview.meminfo.items()),
+    ]
+    number = plural(len(watch.lines), "process", "processes")
+    lines += _sums(number, sums, overview.then.name, predicted=overview.predicted)
+    lines.append(_folios(overview.folios, overview.mistaken_kib))
+    lines += _limits(overview)
+    return _joined(lines)
+
+
+def draw_process(opened: OpenedProcess, gone: str) -> Text:
+    """One process that is open; `gone`: why it cannot be read any more."""
+    process, rows = opened.process, region_lines(opened)
+    sharing = f", one address space with {', '.join(map(str, process.sharing))}" if process.sharing else ""
+    who = f"{process.pid} ({visible(process.comm)}), control group {visible(process.cgroup)}{sharing}"
+    then = Memory(
+        sum(row.region.now.rss_kib for row in rows),
+        sum((row.then or row.region.now).pss_kib for row in rows),
+        sum((row.then or row.region.now).uss_kib for row in rows),
+    )
+    now = Memory(
+        then.rss_kib, sum(row.region.now.pss_kib for row in rows), sum(row.region.now.uss_kib for row in rows)
+    )
+    lines = [Text(who, "bold")]
+    name, predicted = compared_with(opened).name, any(row.then for row in rows)
+    lines += _sums(plural(len(rows), "region"), _memory(now, then), name, predicted=predicted)
+    lines.append(_folios(opened.sizes, sum(row.region.mistaken_kib for row in rows)))
+    if opened.off_kib:
+        lines.append(Text(f"~ it moved while being read: off by up to {about(opened.off_kib)}", WARNING))
+    if gone:
+        lines.append(Text(f"{visible(gone)}: this is what was read last", BAD))
+    return _joined(lines)
+
+
+def draw_region(opened: OpenedProcess, start: int, gone: str) -> Text:
+    """One region that is open."""
+    process, size = opened.process, opened.machine.page_size
+    lines = [Text(f"{process.pid} ({visible(process.comm)})", "bold")]
+    for row in region_lines(opened):
+        if row.start == start:
+            region = row.region.region
+            end = start + region.nr_pages
+            name = visible(region.name) or "anonymous"
+            lines[0].append(f", {start * size:x}-{end * size:x} {visible(region.perms)} {name}")
+            shown = f" (the first {len(opened.folios)} are shown)" * (opened.all_folios > len(opened.folios))
+            lines.append(
+                Text(
+                    f"{plural(opened.all_folios, 'large folio')}{shown}; Rss {about(row.region.now.rss_kib)}"
+                )
+            )
+    if gone:
+        lines.append(Text(f"{visible(gone)}: this is what was read last", BAD))
+    return _joined(lines)
+
+
+def _memory(now: Memory, then: Memory) -> list[Sum]:
+    return [
+        ("Rss", now.rss_kib, then.rss_kib, ""),
+        ("Pss", now.pss_kib, then.pss_kib, ""),
+        ("Uss", now.uss_kib, then.uss_kib, ""),
+    ]
+
+
+def _sums(first: str, sums: Sequence[Sum], then: str, *, predicted: bool) -> Iterable[Text]:
+    """Four lines: what it is, now, then, and the change."""
+    under = f"under {then}"
+    label = max(len(first), len(under)) + 1
+    rows = {
+        first: [name for name, *_ in sums],
+        "now": [about(before) for _, before, _, _ in sums],
+        under: [about(after) if predicted else "?" for _, _, after, _ in sums],
+        "change": [_change(before, after, mark) if predicted else "?" for _, before, after, mark in sums],
+    }
+    for name, cells in rows.items():
+        yield Text(f"{name:{label}}" + "".join(f"{cell:>10}" for cell in cells))
+
+
+def _change(before: int, after: int, mark: str) -> str:
+    return f"{mark}{signed_about(after - before)}" if after != before else f"none{' seen' * bool(mark)}"
+
+
+def _folios(sizes: Sequence[FolioSize], mistaken_kib: int) -> Text:
+    folios, memory = sum(row.folios for row in sizes), sum(row.folios * row.kib for row in sizes)
+    if not folios:
+        return Text("no large folios")
+    text = Text(f"{plural(folios, 'large folio')} ({about(memory)})")
+    unknown = sum(row.not_judged for row in sizes)
+    if wrong := sum(row.mistaken_for_shared for row in sizes):
+        text.append(f", {count(wrong)} of one process alone mistaken for shared: {about(mistaken_kib)}", BAD)
+    elif not unknown:
+        text.append("; the kernel is not mistaken about any of them")
+    if unknown:
+        text.append(f"; of {count(unknown)} it is not known whether the kernel is mistaken")
+    return text
+
+
+def _limits(overview: Overview) -> Iterable[Text]:
+    limits = [limit for audit in overview.audits for limit in audit.machine.limits]
+    if limits:
+        more = f"({len(limits)} things are not known here, n tells) " if len(limits) > 1 else ""
+        yield Text(more + visible(limits[0]), WARNING)
+
+
+def _joined(lines: Sequence[Text]) -> Text:
+    text = Text("\n").join(lines)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def ages(watch: Watch, now: float, wait: float | None) -> list[str]:
+    """How old the numbers are, and in how many seconds all will be read again."""
+    words = []
+    if found := watch.ages(now):
+        youngest, oldest = (age(seconds) for seconds in found)
+        words.append(f"predicted {youngest if youngest == oldest else f'{youngest} to {oldest}'} ago")
+    if watch.glanced_at is not None:
+        words.append(f"sizes {age(now - watch.glanced_at)} ago")
+    if wait is not None:
+        words.append(f"all again in {age(wait)}")
+    return words
+
+
+def as_many_as_fit(parts: Iterable[str], width: int) -> str:
+    """One line of these, as far as there is room; what comes first is most important."""
+    line = ""
+    for part in parts:
+        longer = f"{line} | {part}" if line else part
+        if len(longer) > width:
+            return line or part
+        line = longer
+    return line
