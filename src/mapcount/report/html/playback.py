@@ -160,18 +160,26 @@ def _space(space: Space) -> dict[str, Any]:
     return {"mm_id": space.mm_id, "regions": space.regions}
 
 
-def _folios(seen: Observation, scene: Scene, store: Store) -> list[tuple[int, int, int]]:
-    """(record, places, page frame of the first) of each group of folios that nothing tells apart."""
+def _folios(seen: Observation, scene: Scene, store: Store) -> list[tuple[int, int]]:
+    """(record, whereabouts) of each group of folios that nothing tells apart."""
     groups: dict[Hashable, list[tuple[FolioSeen, FolioPicture]]] = {}
     for folio, picture in zip(seen.folios, scene.folios, strict=True):
         groups.setdefault(_key(folio, picture), []).append((folio, picture))
-    found = []
-    for key, group in groups.items():
-        count, places = sum(folio.count for folio, _ in group), tuple(folio.place for folio, _ in group)
-        shown = {"shown": places[:MOST_PLACES], "more": max(0, len(places) - MOST_PLACES), "count": count}
-        record = store.put(key, _record(*group[0]))
-        found.append((record, store.put(("places", count, places), shown), group[0][1].pfn))
-    return found
+    return [(store.put(key, _record(*group[0])), _whereabouts(group, store)) for key, group in groups.items()]
+
+
+def _whereabouts(group: Sequence[tuple[FolioSeen, FolioPicture]], store: Store) -> int:
+    """Where folios are mapped, how many they are, and at which page frames, so that they are known again."""
+    places, count = tuple(folio.place for folio, _ in group), sum(folio.count for folio, _ in group)
+    frames: list[tuple[int, int]] = []
+    for _, picture in group:
+        if frames and sum(frames[-1]) == picture.pfn:
+            frames[-1] = frames[-1][0], frames[-1][1] + picture.n
+        else:
+            frames.append((picture.pfn, picture.n))
+    shown, more = places[:MOST_PLACES], max(0, len(places) - MOST_PLACES)
+    value = {"shown": shown, "more": more, "count": count, "frames": frames}
+    return store.put(("places", places, count, tuple(frames)), value)
 
 
 def _key(folio: FolioSeen, picture: FolioPicture) -> Hashable:

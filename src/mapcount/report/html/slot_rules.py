@@ -1,6 +1,7 @@
 """Which row of the rules fired: a folio before and after a mapping event, in words.
 
-The rows are those of sections 4 and 5 of the mechanism. They are found by comparing two states of a `Folio`, so they are true of whatever made the second.
+The rows are those of sections 4 and 5 of the mechanism. They are found by comparing two states of a `Folio`,
+so they are true of whatever made the second.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ def _removed(before: Folio, after: Folio, mm_id: int, who: str, n: int) -> Fired
 def counted(before: Folio, after: Folio) -> str:
     """What happened to the counters beside total and slots, in words; nothing if there are none."""
     words = []
+    if after.large and after.page_mapcount is None and not after.hugetlb:
+        words.append("no page counter")
     if after.large and after.page_mapcount is not None and after.page_mapcount != before.page_mapcount:
         pages = sum(n for _, n, turned in _differences(before, after) if turned)
         words.append(f"{pages} page counter{'s' * (pages != 1)}, one by one")

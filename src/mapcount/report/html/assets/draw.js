@@ -36,14 +36,13 @@ function track(name, pages, row) {
   const few = row.runs.length <= MOST_STRETCHES ? row.runs : [[row.runs[0][0], row.end - row.runs[0][0], row.level, row.runs[0][3]]];
   for (const [page, n, level, writable] of few) {
     const share = n / pages;
-    const words = level ? `${LEVELS[level]}, ${n} pages` : pages <= 64 && share < 0.3 ? "" : plural(n, "PTE");
+    const words = (level ? `${LEVELS[level]}, ${n} pages` : pages <= 64 && share < 0.3 ? "" : plural(n, "PTE")) + (writable || share < 0.3 ? "" : ", read-only");
     node.append(el("div", {
       class: `run ${processClass(name)}${writable ? "" : " ro"}`,
       style: { left: `${(100 * page) / pages}%`, width: `${100 * share}%` },
       title: `${name} maps ${range(page, n)} by ${LEVELS[level]}, ${writable ? "writable" : "read-only"}`,
-    }, share > 0.12 && words ? el("b", {}, words) : null));
-    if (!level && pages <= 128)
-      node.lastChild.append(el("div", { class: "cells", style: { "--pages": n } }));
+    }, !level && pages <= 128 ? el("div", { class: "cells", style: { "--pages": n } }) : null,
+    share > 0.12 && words ? el("b", {}, words) : null));
   }
   if (few !== row.runs) node.title = `${row.runs.length} stretches`;
   return node;
@@ -104,13 +103,13 @@ function region(process, [name, pages, pieces]) {
     const share = n / pages;
     const words = level === -1 ? "swap" : level === -2 ? "zero page" : level ? LEVELS[level] : order ? size(4 * 2 ** order) : "4K";
     const where = level === -1 ? "in swap" : level === -2 ? "the zero page" : `${LEVELS[level]}s into ${size(4 * 2 ** order)} folios, ${writable ? "writable" : "read-only"}`;
+    const alike = order && level >= 0 ? n / 2 ** order : 1;
     node.append(el("div", {
       class: `run ${level === -1 ? "swapped" : level === -2 ? "zeroes" : processClass(process) + (writable ? "" : " ro")}`,
       style: { left: `${(100 * page) / pages}%`, width: `${100 * share}%` },
       title: `${range(page, n)}: ${where}`,
-    }, share > 0.1 ? el("b", {}, words) : null));
-    if (order && level >= 0 && n / 2 ** order > 1 && n / 2 ** order <= 128)
-      node.lastChild.append(el("div", { class: "cells", style: { "--pages": n / 2 ** order } }));
+    }, alike > 1 && alike <= 128 ? el("div", { class: "cells", style: { "--pages": alike } }) : null,
+    share > 0.1 ? el("b", {}, words) : null));
   }
   const present = pieces.reduce((sum, piece) => sum + (piece[2] >= 0 ? piece[1] : 0), 0);
   return el("div", { class: "region" },

@@ -27,7 +27,7 @@ const everyStep = (row) => kernels.flatMap((kernel) => steps.flatMap((_, i) => r
 function numbersTable(caption, columns, rows) {
   return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption }, el("table", {},
     el("caption", {}, caption),
-    el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, columns.map((name, i) => el("th", { scope: "col", class: rows.length && typeof rows[0][i] === "string" ? "text" : "" }, name)))),
     el("tbody", {}, rows.map((row) => el("tr", {}, row.map((v) => el("td", { class: typeof v === "string" ? "text" : "" }, v === undefined ? "" : String(v))))))));
 }
 

@@ -14,15 +14,13 @@ function value(text, before) {
   return el("span", { class: "chg" }, before === null ? null : el("span", { class: "old" }, String(before)), String(text));
 }
 
-// The record of the folio that had this page frame one step ago, on the same kernel.
-function folioBefore(kernel, pfn) {
-  if (!now) return null;
-  let best = null;
-  for (const [record, , start] of kernel.steps[now - 1].folios)
-    if (start <= pfn && pfn < start + 2 ** at(record).order * 1048576 && (best === null || start > best[2])) best = [record, 0, start];
-  if (best === null) return null;
-  const exact = kernel.steps[now - 1].folios.find(([, , start]) => start === pfn);
-  return at((exact || best)[0]);
+// What a folio was one step ago, on the same kernel: known by its page frame. Null if it is new.
+function folioBefore(kernel, folio, where) {
+  if (!now) return undefined;
+  const pfn = where.frames[0][0];
+  const found = kernel.steps[now - 1].folios.find(([record, places]) =>
+    at(record).order === folio.order && at(places).frames.some(([first, n]) => first <= pfn && pfn < first + n));
+  return found ? at(found[0]) : null;
 }
 
 // -- folios --------------------------------------------------------------------------------------------
@@ -31,30 +29,31 @@ function folioBefore(kernel, pfn) {
 function cards() {
   const found = new Map();
   for (const kernel of chosen())
-    for (const [record, places, pfn] of kernel.steps[now].folios) {
+    for (const [record, places] of kernel.steps[now].folios) {
       const folio = at(record), where = at(places);
       const key = JSON.stringify([where.shown, where.count, folio.kind, folio.order, folio.truth, folio.owners, folio.lanes, folio.exclusive]);
       if (!found.has(key)) found.set(key, { folio, where, on: [] });
-      found.get(key).on.push({ kernel, folio, pfn });
+      found.get(key).on.push({ kernel, folio, where });
     }
   return [...found.values()].sort((a, b) => b.folio.order - a.folio.order || b.on.some((one) => one.folio.wrong) - a.on.some((one) => one.folio.wrong));
 }
 
 function card({ folio, where, on }) {
-  const before = on.map(({ kernel, pfn }) => folioBefore(kernel, pfn));
-  const changed = now > 0 && on.some(({ folio: f }, i) => before[i] !== f);
+  const before = on.map((one) => folioBefore(one.kernel, one.folio, one.where));
+  const changed = now > 0 && on.some(({ folio: f }, i) => before[i] !== f), fresh = before.every((b) => b === null);
   const whose = folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : folio.owners.length ? ` by ${folio.owners.map(([name]) => name).slice(0, 6).join(", ")}${folio.owners.length > 6 ? ", …" : ""}` : "";
   const kind = `${folio.kind} ${where.count > 1 ? `${where.count.toLocaleString("en")} × ` : ""}${size(4 * 2 ** folio.order)} ${where.count > 1 ? "folios alike" : "folio"}`;
   return el("article", { class: `card${changed ? " changed" : ""}${where.count > 1 ? " stack" : ""}` },
     el("header", {},
       el("span", { class: "place" }, where.shown.join(", ") + (where.more ? ` and ${where.more} more` : "")),
       el("span", { class: "kind" }, kind),
+      fresh ? el("span", { class: "chg" }, "new in this step") : null,
       el("span", { class: "truth" }, icon(folio.truth), el("span", {}, "truth: ", el("b", {}, folio.truth), whose))),
     lanes(folio),
-    el("div", { class: "beliefs" }, on.map(({ kernel, folio: f }, i) => belief(kernel, f, before[i], on.length < chosen().length))));
+    el("div", { class: "beliefs" }, on.map(({ kernel, folio: f }, i) => belief(kernel, f, before[i]))));
 }
 
-function belief(kernel, folio, before, alone) {
+function belief(kernel, folio, before) {
   const says = folio.maybe_shared ? "shared" : "exclusive";
   const said = before ? (before.maybe_shared ? "shared" : "exclusive") : undefined;
   const only = folio.owners.length === 1 ? `only ${folio.owners[0][0]} maps it` : folio.owners.length ? `${folio.owners.map(([name]) => name).slice(0, 4).join(", ")} map it` : "nobody maps it";
@@ -106,9 +105,13 @@ function counterWords(folio) {
   if (folio.partially_mapped) found.push(["queued", "partially_mapped", "partially mapped"]);
   return found;
 }
+// Pages × map count, page by page while that is short, else how many pages have each count.
 function runLength(runs) {
-  const shown = runs.slice(0, 4).map(([n, count]) => (runs.length === 1 ? `${count}` : `${n}×${count}`));
-  return shown.join(" ") + (runs.length > 4 ? " …" : "");
+  if (runs.length === 1) return `${runs[0][1]}`;
+  if (runs.length <= 4) return runs.map(([n, count]) => `${n}×${count}`).join(" ");
+  const pages = new Map();
+  for (const [n, count] of runs) pages.set(count, (pages.get(count) || 0) + n);
+  return `${[...pages].sort(([a], [b]) => b - a).map(([count, n]) => `${n}×${count}`).join(", ")}, in turns`;
 }
 function counters(folio, before) {
   const old = new Map(before && before.order === folio.order ? counterWords(before).map(([, field, v]) => [field, v]) : []);
@@ -152,11 +155,11 @@ function counted(group, i) {
   for (const kernel of group) {
     const event = kernel.steps[now].told.events[i];
     const stats = Object.entries(event.stats || {}).map(([name, kib]) => `${name} ${signed(kib)}`);
-    const text = [event.counts || (kernel.page_mapcounts ? "" : "no per-page counter"), ...stats].filter(Boolean).join("; ");
+    const text = [event.counts, ...stats].filter(Boolean).join("; ");
     words.set(text, [...(words.get(text) || []), kernel.name]);
   }
   return [...words].filter(([text]) => text).map(([text, names]) =>
-    el("span", { class: "minor" }, words.size > 1 || group.length === 1 && chosen().length > 1 && false ? `${names.join(", ")}: ${text}` : text));
+    el("span", { class: "minor" }, words.size > 1 ? `${names.join(", ")}: ${text}` : text));
 }
 
 function nothingFired(group) {
@@ -232,11 +235,13 @@ function spaces() {
 
 // -- the step ------------------------------------------------------------------------------------------
 
+const listed = (words) => (words.length > 1 ? `${words.slice(0, -1).join(", ")} and ${words[words.length - 1]}` : words.join(""));
+
 function sentence(list) {
   const step = steps[now], wrong = [];
   for (const { folio, where, on } of list) {
     const bad = on.filter((one) => one.folio.wrong);
-    if (bad.length) wrong.push(`${bad.map((one) => one.kernel.name).join(" and ")} ${bad.length > 1 ? "say" : "says"} ${where.shown[0]} is ${folio.truth === "shared" ? "exclusive" : "shared"}: wrong, it is ${folio.truth}${folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : ""}.`);
+    if (bad.length) wrong.push(`${listed(bad.map((one) => one.kernel.name))} ${bad.length > 1 ? "say" : "says"} ${where.shown[0]} is ${folio.truth === "shared" ? "exclusive" : "shared"}: wrong, it is ${folio.truth}${folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : ""}.`);
   }
   const failures = chosen().flatMap((kernel) => kernel.steps[now].failures.map((f) => `Not as expected on ${kernel.name}: ${f.demand}, found ${f.found}.`));
   const state = wrong.length ? wrong.join(" ") : list.length ? "Every kernel shown is right about every folio." : "Nothing is in memory.";
@@ -343,4 +348,5 @@ function start() {
   const asked = /^#step=(\d+)$/.exec(location.hash);
   timeline();
   show(asked ? Number(asked[1]) - 1 : 0);
+  performance.mark("ready");
 }
