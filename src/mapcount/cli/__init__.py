@@ -13,6 +13,7 @@ import click
 COMMANDS = {
     "run": "Run scenarios on kernels side by side: estimate against truth, /proc, cost.",
     "audit": "Ask a machine: Pss, Uss and statistics now and under each kernel; mistakes.",
+    "top": "Watch a machine full-screen: who changes, who is mistaken, folio by folio.",
     "capture": "Write down what audit needs to know of a machine.",
     "conform": "Act scenarios out with real processes; is the kernel as simulated?",
     "bench": "Measure what fork, munmap and copy-on-write cost on this kernel.",
