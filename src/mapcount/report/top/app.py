@@ -32,6 +32,8 @@ from mapcount.report.top.watch import Audited, Glanced, Line, Looked, Rollup, Wa
 from mapcount.report.words import plural, size
 from mapcount.scenario.syntax import visible
 
+REDRAW = 2.0
+"""Seconds between two times that the lists are drawn, unless a key or a full reading asks for it."""
 NOTICE = 10.0
 """Seconds that a word about what happened stands in place of the state."""
 
@@ -79,6 +81,8 @@ class Top(App[Exception]):
         self._region: ListScreen | None = None
         self._wanted = Wanted()
         self.paused = False
+        self._fresh, self._drawn_at = False, clock()
+        """Is something known that was not drawn yet, and when was the last time?"""
 
     def on_mount(self) -> None:
         """Begin."""
@@ -107,7 +111,13 @@ class Top(App[Exception]):
             self._note(_saved(news))
         else:
             self._learn(news)
-            self.draw()
+            self._fresh = True
+            if self._told_all(news):
+                self.draw()
+
+    def _told_all(self, news: News) -> bool:
+        """Is there something to see at once?"""
+        return not isinstance(news, (Glanced, Looked)) or self.known.overview is None
 
     def _learn(self, news: Glanced | Audited | Looked | Opened | Nobody) -> None:
         if isinstance(news, Glanced):
@@ -148,13 +158,17 @@ class Top(App[Exception]):
             self._process.show(draw_process(opened, self._gone), region_lines(opened), opened.sizes)
         elif opened and screen is self._region and self._region and self._wanted.start is not None:
             self._region.show(draw_region(opened, self._wanted.start, self._gone), opened.folios)
+        self._fresh, self._drawn_at = False, self._clock()
         self._draw_state()
 
     def _tick(self) -> None:
         """Ages go on."""
         if self.known.audited_at is not None:
             self._meter.note(self._clock(), time.process_time())
-        self._draw_state()
+        if self._fresh and self._clock() - self._drawn_at >= REDRAW - 0.1:
+            self.draw()
+        else:
+            self._draw_state()
 
     def _draw_state(self) -> None:
         if isinstance(self.screen, ListScreen):

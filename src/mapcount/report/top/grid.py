@@ -25,6 +25,11 @@ R = TypeVar("R")
 
 HEADINGS = 1
 """Lines above the rows."""
+PLAIN, CHOSEN, BAD, HEADING, SORTED = 0, 1, 2, 4, 8
+"""What a text looks like; a bad cell may be in the chosen row."""
+
+Content = tuple[tuple[str, int], ...]
+"""A line: texts, and what each looks like."""
 
 
 class Grid(ScrollView, Generic[R], can_focus=True):
@@ -71,6 +76,7 @@ class Grid(ScrollView, Generic[R], can_focus=True):
         self._followed: Hashable | None = None
         """Who that is, once somebody moved there: then it is followed when rows change places."""
         self._fitted: list[tuple[Column[R], int]] = []
+        self._looks: dict[int, Style] | None = None
 
     @property
     def row(self) -> R | None:
@@ -98,32 +104,65 @@ class Grid(ScrollView, Generic[R], can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the headings, or the row that is scrolled to there."""
-        width = self.scrollable_content_region.width
+        return self._strip(self._content(y))
+
+    def _content(self, y: int) -> Content:
+        """Texts of a line with what each is to look like, those that look alike in one."""
         if y == 0:
-            return self._headings(width)
+            return self._headings()
         at = self.scroll_offset.y + y - HEADINGS
         if not 0 <= at < len(self.listing.shown):
-            return Strip.blank(width, self.rich_style)
+            return ()
         row = self.listing.shown[at]
-        line = self.rich_style
-        if at == self._at and self.has_focus:
-            line += self.get_component_rich_style("grid--chosen", partial=True)
-        bad = line + self.get_component_rich_style("grid--bad", partial=True)
-        segments = []
-        for column, size in self._fitted:
-            cell = column.of(row)
-            segments += _placed(cell.text, size, bad if cell.bad else line, line, left=column.left)
-        return Strip(segments).adjust_cell_length(width, line)
+        plain = CHOSEN if at == self._at and self.has_focus else PLAIN
+        cells = [(column.of(row), column, width) for column, width in self._fitted]
+        return _joined(
+            [
+                (_placed(cell.text, width, left=column.left), plain | BAD if cell.bad else plain)
+                for cell, column, width in cells
+            ],
+            plain,
+        )
 
-    def _headings(self, width: int) -> Strip:
-        line = self.rich_style
-        plain = line + self.get_component_rich_style("grid--heading", partial=True)
-        chosen = line + self.get_component_rich_style("grid--sorted", partial=True)
-        segments = []
-        for column, size in self._fitted:
-            style = chosen if column.sorts and column.sorts == self.listing.sort else plain
-            segments += _placed(column.heading, size, style, line, left=column.left)
-        return Strip(segments).adjust_cell_length(width, line)
+    def _headings(self) -> Content:
+        sort = self.listing.sort
+        return _joined(
+            [
+                (
+                    _placed(column.heading, width, left=column.left),
+                    SORTED if column.sorts == sort else HEADING,
+                )
+                for column, width in self._fitted
+            ],
+            HEADING,
+        )
+
+    def _strip(self, content: Content) -> Strip:
+        styles = self._styles()
+        width = self.scrollable_content_region.width
+        segments = [Segment(text, styles[look]) for text, look in content]
+        used = sum(cell_len(text) for text, _ in content)
+        rest = content[-1][1] & CHOSEN if content else PLAIN
+        if used < width:
+            segments.append(Segment(" " * (width - used), styles[rest]))
+        strip = Strip(segments, max(used, width))
+        return strip if used <= width else strip.crop(0, width)
+
+    def _styles(self) -> dict[int, Style]:
+        if self._looks is None:
+            plain = self.rich_style
+            named = {
+                look: self.get_component_rich_style(f"grid--{name}", partial=True)
+                for look, name in ((CHOSEN, "chosen"), (BAD, "bad"), (HEADING, "heading"), (SORTED, "sorted"))
+            }
+            self._looks = {look: plain + style for look, style in named.items()}
+            self._looks |= {PLAIN: plain, CHOSEN | BAD: plain + named[CHOSEN] + named[BAD]}
+        return self._looks
+
+    def notify_style_update(self) -> None:
+        """Colours have changed."""
+        super().notify_style_update()
+        self._looks = None
 
     # -- moving -----------------------------------------------------------------------------------------
 
@@ -180,10 +219,25 @@ class Grid(ScrollView, Generic[R], can_focus=True):
         return None
 
 
-def _placed(text: str, width: int, style: Style, between: Style, *, left: bool) -> list[Segment]:
-    """Some text in its column, cut if it is too long, and the gap to the next one."""
+def _placed(text: str, width: int, *, left: bool) -> str:
+    """Some text in its column, cut if it is too long."""
+    if text.isascii():
+        if len(text) > width:
+            text = text[: max(0, width - 3)] + "..."[:width]
+        return text.ljust(width) if left else text.rjust(width)
     if cell_len(text) > width:
         text = set_cell_size(text, max(0, width - 3)) + "..."[:width]
-    blank = Segment(" " * (width - cell_len(text)), between)
-    gap = Segment(" " * GAP, between)
-    return [Segment(text, style), blank, gap] if left else [blank, Segment(text, style), gap]
+    blank = " " * (width - cell_len(text))
+    return text + blank if left else blank + text
+
+
+def _joined(cells: list[tuple[str, int]], between: int) -> Content:
+    """Cells with gaps, those that look alike put together."""
+    joined: list[tuple[str, int]] = []
+    for i, (text, look) in enumerate(cells):
+        for more, its in ((" " * GAP * (i > 0), between), (text, look)):
+            if joined and joined[-1][1] == its:
+                joined[-1] = joined[-1][0] + more, its
+            elif more:
+                joined.append((more, its))
+    return tuple(joined)

@@ -70,8 +70,8 @@ class Listing(Generic[R]):
     def arrange(self) -> None:
         """Work out `shown`."""
         wanted = self.filter.casefold()
-        self.shown = [row for row in self.rows if wanted in self.words(row).casefold()]
-        self.shown.sort(key=self.orders[self.sort])
+        rows = (row for row in self.rows if wanted in self.words(row).casefold()) if wanted else self.rows
+        self.shown = sorted(rows, key=self.orders[self.sort])
 
     def sort_by_next(self) -> None:
         """Sort by the next thing that they can be sorted by."""

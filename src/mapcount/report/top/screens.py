@@ -79,6 +79,9 @@ class ListScreen(Screen[None]):
         self._other = False
         """Was the second list asked for, in the place of the first?"""
         self._saving = False
+        self._head = Text()
+        self._below = -1
+        """Lines of the second list; 0: all that are free."""
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -97,7 +100,9 @@ class ListScreen(Screen[None]):
         """The head, and the rows of each list."""
         if not self.is_mounted:
             return
-        self.query_one("#head", Static).update(head)
+        if head != self._head:
+            self._head = head
+            self.query_one("#head", Static).update(head)
         for grid, now in zip(self._grids, rows, strict=True):
             grid.listing.rows = now
             grid.listing.arrange()
@@ -107,7 +112,7 @@ class ListScreen(Screen[None]):
     def tell(self, state: str) -> None:
         """The line below the lists."""
         if self.is_mounted:
-            self.query_one("#state", Static).update(Text(state))
+            self.query_one("#state", Static).update(Text(state), layout=False)
 
     def on_resize(self) -> None:
         """There may be room for both lists now."""
@@ -119,7 +124,11 @@ class ListScreen(Screen[None]):
         tall = self.size.height >= TALL
         first, second = self._grids
         first.display, second.display = tall or not self._other, tall or self._other
-        second.styles.height = min(MOST_BELOW, 1 + len(second.listing.rows)) if tall else "1fr"
+        # Setting a height lays the screen out anew, even if it is the same.
+        height = min(MOST_BELOW, 1 + len(second.listing.rows)) if tall else 0
+        if height != self._below:
+            self._below = height
+            second.styles.height = height or "1fr"
         if not (self.focused and self.focused.display):
             (second if self._other else first).focus()
 

@@ -14,6 +14,8 @@ from mapcount.audit.overview import Overview, Row
 from mapcount.audit.smaps import Memory
 from mapcount.live.snapshot import Identity, Unreadable
 
+NOTHING = Memory(0, 0, 0)
+
 Rollup = Mapping[str, int]
 """The fields of smaps_rollup, in KiB."""
 
@@ -64,25 +66,30 @@ class Line:
     read_with: Rollup | None = None
     """smaps_rollup when that was read."""
     read_at: float | None = None
+    now: Memory = NOTHING
+    """The kernel's own words: what smaps said, moved on by what smaps_rollup has changed by since.
 
-    @property
-    def now(self) -> Memory:
-        """The kernel's own words: what smaps said, moved on by what smaps_rollup has changed by since.
+    So Pss does not jump by what rounding makes between the two.
+    """
 
-        So Pss does not jump by what rounding makes between the two.
-        """
-        seen = memory_of(self.rollup) if self.rollup else None
-        if self.row is None:
-            return seen or Memory(0, 0, 0)
-        read = self.row.process.now
-        if seen is None or self.read_with is None:
-            return read
-        before = memory_of(self.read_with)
-        return Memory(
-            read.rss_kib + seen.rss_kib - before.rss_kib,
-            read.pss_kib + seen.pss_kib - before.pss_kib,
-            read.uss_kib + seen.uss_kib - before.uss_kib,
-        )
+    def glanced(self, rollup: Rollup) -> None:
+        """What smaps_rollup says has changed."""
+        self.rollup = rollup
+        seen = memory_of(rollup)
+        if self.row and self.read_with:
+            read, before = self.row.process.now, memory_of(self.read_with)
+            seen = Memory(
+                read.rss_kib + seen.rss_kib - before.rss_kib,
+                read.pss_kib + seen.pss_kib - before.pss_kib,
+                read.uss_kib + seen.uss_kib - before.uss_kib,
+            )
+        self.now = seen
+
+    def read(self, at: float, row: Row, rollup: Rollup | None) -> None:
+        """What it maps was read, and this is what smaps_rollup said before."""
+        self.comm, self.cgroup = row.process.comm, row.process.cgroup
+        self.row, self.read_at, self.rollup, self.read_with = row, at, rollup, rollup
+        self.now = row.process.now
 
     @property
     def predicted(self) -> Row | None:
@@ -128,7 +135,7 @@ class Watch:
             if pid not in self.lines:
                 who = news.names.get(pid) or Identity(pid, "?", "/")
                 self.lines[pid] = Line(pid, who.comm, who.cgroup)
-            self.lines[pid].rollup = rollup
+            self.lines[pid].glanced(rollup)
         self.glanced_at, self.unreadable = news.at, news.unreadable
 
     def audited(self, news: Audited) -> None:
@@ -153,8 +160,7 @@ class Watch:
     def _read(self, at: float, row: Row, rollup: Rollup | None) -> None:
         process = row.process
         line = self.lines.setdefault(process.pid, Line(process.pid, process.comm, process.cgroup))
-        line.comm, line.cgroup = process.comm, process.cgroup
-        line.row, line.read_at, line.rollup, line.read_with = row, at, rollup, rollup
+        line.read(at, row, rollup)
 
     @property
     def now(self) -> Memory:
