@@ -79,9 +79,23 @@ def test_a_row_leaves_out_what_the_call_itself_costs() -> None:
     assert BASE == times.samples[0].base_ns
 
 
-def test_a_cost_below_the_call_itself_is_zero() -> None:
-    """Noise does not make a page cost less than nothing."""
-    assert 0 == row(MUNMAP, BY_PMD, -0.01).ns_per_page
+@pytest.mark.parametrize("ns_per_page", [-0.01, 0])
+def test_a_cost_below_the_call_itself_is_none(ns_per_page: float) -> None:
+    """Noise does not make a page cost less than nothing, nor nothing: it is not known what it costs."""
+    found = row(MUNMAP, BY_PMD, ns_per_page)
+    assert (True, None) == (found.below_noise, found.ns_per_page)
+
+
+def test_noise_is_what_the_call_itself_varies_by() -> None:
+    """A cost counts only where it is more than the runs of the call alone differ."""
+    found = row(MUNMAP, BY_PMD, [1, 1, 1])
+    bases = (BASE, BASE + NR_PAGES - 1, BASE)
+    noisy = replace(
+        found, samples=tuple(replace(s, base_ns=ns) for s, ns in zip(found.samples, bases, strict=True))
+    )
+    assert (NR_PAGES - 1, BASE, 1) == (noisy.noise_ns, noisy.base_ns, noisy.ns_per_page)
+    worse = replace(noisy, samples=(replace(noisy.samples[0], base_ns=BASE - 1), *noisy.samples[1:]))
+    assert (NR_PAGES, None) == (worse.noise_ns, worse.ns_per_page)
 
 
 def test_the_worst_share_counts() -> None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from mapcount.bench.measured import Measured
+from mapcount.bench.measured import Measured, Sample
 from mapcount.bench.story import BENCHMARKS
 from mapcount.report.bench import draw_bench
 from mapcount.report.bench_data import bench_as_data
 from mapcount.report.bench_words import figure, reservations, what_it_says
 
-from .rows import BY_PMD, BY_PTES, FORMS, MTHP, NOT_ENABLED, SMALL, measured, mistaken, on_a_line, row
+from .rows import (
+    BY_PMD,
+    BY_PTES,
+    FORMS,
+    MTHP,
+    NOT_ENABLED,
+    NR_PAGES,
+    SMALL,
+    measured,
+    mistaken,
+    on_a_line,
+    row,
+)
 
 (FORK,) = BENCHMARKS["fork"]
 GONE, THIRD, SHARED = BENCHMARKS["cow"]
@@ -73,15 +86,15 @@ def test_the_chart_is_on_a_log_scale() -> None:
     ends = [bar.rindex("█") + 1 for bar in bars[:3]]
     assert places[1:] == [ends[1], ends[0]]
     assert places[0] + 1 == ends[2]
-    assert "2M by a PMD fork           0" == bars[3]
+    assert "2M by a PMD fork           <noise" == bars[3]
 
 
 @pytest.mark.parametrize(
     "result", [on_a_line("fork"), on_a_line("munmap"), mistaken()], ids=["fork", "munmap", "cow"]
 )
-@pytest.mark.parametrize("width", [80, 100, 200])
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_the_report_fits_and_is_plain(result: Measured, width: int) -> None:
-    """It keeps to 80 columns, and in a pipe has no escape codes."""
+    """It keeps to the width, even of a narrow terminal, and in a pipe has no escape codes."""
     lines = drawn(result, width).splitlines()
     assert max(map(len, lines)) <= width
     assert "\x1b" not in "".join(lines)
@@ -133,7 +146,7 @@ def test_without_frames_copies_are_unknown() -> None:
     ("value", "text"),
     [
         (0, "0"),
-        (0.0001, "0"),
+        (0.0001, "<0.001"),
         (0.0123, "0.012"),
         (1, "1.00"),
         (12.34, "12.3"),
@@ -144,6 +157,46 @@ def test_without_frames_copies_are_unknown() -> None:
 def test_figures_have_three_digits(value: float, text: str) -> None:
     """More would be noise."""
     assert text == figure(value)
+
+
+def noisy(ns_per_page: float) -> Measured:
+    """fork() of which one run in three took 2 ns a page longer although there was nothing to do for pages."""
+    rows = [row(FORK, form, [ns_per_page] * 3) for form in (MTHP, BY_PTES, BY_PMD)]
+    slow = [
+        Sample(s.ns, s.base_ns + 2 * NR_PAGES * (i == 0), s.share, s.copied)
+        for i, s in enumerate(rows[0].samples)
+    ]
+    return measured("fork", [replace(r, samples=tuple(slow)) for r in rows])
+
+
+def test_what_cannot_be_told_from_noise_is_not_zero() -> None:
+    """Below the noise there is no time and no fit, only what it is less than; above, all of them."""
+    text = drawn(noisy(1.5))
+    assert "64K <noise <noise .. <noise <2.00 1.062 0.062 -15 %" == line_of(text, "64K")
+    assert "Per page and per batch: unknown" in text
+    assert "fork: a page costs <2.00 ns in folios of 2M by PTEs, <2.00 by a PMD." in " ".join(text.split())
+    assert "64K 0.041 0.041 .. 0.041 2.50 1.062 0.062 -15 %" == line_of(drawn(noisy(2.5)), "64K")
+
+
+def test_what_is_subtracted_is_said() -> None:
+    """Under each table stands what the call itself takes, and by how much that differs from run to run."""
+    text = " ".join(drawn(noisy(1.5)).split())
+    assert (
+        "Subtracted: the same call over untouched memory, 0.001 ms; its runs lie 0.033 ms apart: "
+        "less than that is noise." in text
+    )
+    assert "writing the same pages once more, 0.001 ms; its runs lie up to 0 ms apart" in drawn(
+        mistaken(), 200
+    )
+    once = measured("fork", [row(FORK, MTHP, 5)])
+    assert "One run shows no noise." in drawn(replace(once, runs=1))
+
+
+def test_json_below_the_noise() -> None:
+    """There the cost of a page is null; a flag says why, and how large the noise is."""
+    below, above = (bench_as_data(noisy(ns))["stories"][0]["rows"][0] for ns in (1.5, 2.5))
+    assert (None, True, 2 * NR_PAGES) == (below["ns_per_page"], below["below_noise"], below["noise_ns"])
+    assert (2.5, False, 1000) == (above["ns_per_page"], above["below_noise"], above["base_ns"])
 
 
 def test_json_has_every_sample() -> None:

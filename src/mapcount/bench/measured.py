@@ -58,15 +58,30 @@ class Row:
     """What it says of a kernel with per-page counts and of one without."""
 
     @property
-    def ns(self) -> Spread:
-        """What was done for the pages: without the call itself."""
-        base = median(sample.base_ns for sample in self.samples)
-        return Spread.of([sample.ns - base for sample in self.samples])
+    def base_ns(self) -> float:
+        """What is subtracted: the median of the step with nothing to do for pages."""
+        return median(sample.base_ns for sample in self.samples)
 
     @property
-    def ns_per_page(self) -> float:
-        """The median by page; 0 where the call itself takes as long."""
-        return max(self.ns.mid / self.nr_pages, 0.0)
+    def noise_ns(self) -> int:
+        """By how much the runs of that differ, which have no reason to. One run shows none."""
+        bases = [sample.base_ns for sample in self.samples]
+        return max(bases) - min(bases)
+
+    @property
+    def ns(self) -> Spread:
+        """What was done for the pages: without the call itself. May be below the noise, and below zero."""
+        return Spread.of([sample.ns - self.base_ns for sample in self.samples])
+
+    @property
+    def below_noise(self) -> bool:
+        """Is what was done for the pages too little to be seen?"""
+        return self.ns.mid <= self.noise_ns
+
+    @property
+    def ns_per_page(self) -> float | None:
+        """The median by page; None below the noise."""
+        return None if self.below_noise else self.ns.mid / self.nr_pages
 
     @property
     def share(self) -> float | None:
@@ -124,7 +139,7 @@ class Measured:
             {
                 row.form.nr_pages: row.ns_per_page
                 for row in self.of(story)
-                if row.form.large and not row.form.by_pmd and row.ns_per_page > 0
+                if row.form.large and not row.form.by_pmd and row.ns_per_page is not None
             }
         )
 

@@ -12,16 +12,26 @@ from rich.text import Text
 from mapcount.bench import published
 from mapcount.bench.measured import Measured, Row
 from mapcount.bench.story import Story
-from mapcount.report.bench_words import figure, form_name, reservations, what_it_says
+from mapcount.report.bench_words import (
+    NOISE,
+    NS_PER_MS,
+    figure,
+    form_name,
+    per_page,
+    reservations,
+    subtracted,
+    what_it_says,
+)
 from mapcount.report.lines import hanging
 from mapcount.report.words import size
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT
 
 LABEL = 27
 """Columns left of a bar: the form and the story."""
+WIDE = 78
+"""Columns that a table takes with a column for the spread of the times; narrower, it has none."""
 LONGEST = 60
 """Columns of the longest bar."""
-NS_PER_MS = 1e6
 LEGEND = (
     "updates: counter updates a page that the simulated kernel needs with per-page counts; without: with "
     f"NO_PAGE_MAPCOUNT; published: what that changed in run time elsewhere ({published.SOURCE})"
@@ -38,8 +48,9 @@ def draw_bench(measured: Measured, *, width: int = 100) -> Iterator[RenderableTy
     for story in measured.stories:
         yield Text()
         yield Text.assemble((story.name, "bold"), f": {story.doc}")
-        yield (_copies if story.writes else _updates)(measured.of(story))
-        yield from _fit(measured, story)
+        yield (_copies if story.writes else _updates)(measured.of(story), spread=width >= WIDE)
+        yield from hanging(subtracted(measured, story), width)
+        yield from hanging(_fit(measured, story), width)
     if not all(story.writes for story in measured.stories):
         yield Text()
         yield from hanging(LEGEND, width, style="dim")
@@ -52,25 +63,25 @@ def draw_bench(measured: Measured, *, width: int = 100) -> Iterator[RenderableTy
         yield from hanging(sentence, width, style="yellow")
 
 
-def _updates(rows: Sequence[Row]) -> Table:
+def _updates(rows: Sequence[Row], *, spread: bool) -> Table:
     """Times beside the counter updates that the simulator predicts, and published figures."""
-    table = _table("updates", "without", "published")
+    table = _table(spread, "updates", "without", "published")
     for row in rows:
         change = published.change(row.story.name, row.form)
         table.add_row(
-            *_times(row),
+            *_times(row, spread),
             *(f"{row.by_flavour[str(f)].updates.total:.3f}" for f in (PAGE_MAPCOUNT, NO_PAGE_MAPCOUNT)),
             "-" if change is None else f"{change:+d} %",
         )
     return table
 
 
-def _copies(rows: Sequence[Row]) -> Table:
+def _copies(rows: Sequence[Row], *, spread: bool) -> Table:
     """Times beside the part of the pages that was copied, as observed and as simulated."""
-    table = _table("copied", "simulated")
+    table = _table(spread, "copied", "simulated")
     for row in rows:
         table.add_row(
-            *_times(row),
+            *_times(row, spread),
             "unknown" if row.copied is None else f"{row.copied:.0%}",
             f"{row.here.copied:.0%}",
             style="bold red" if row.deviates else "",
@@ -78,37 +89,38 @@ def _copies(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _table(*more: str) -> Table:
+def _table(spread: bool, *more: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("folio", no_wrap=True)
-    for name in ("median ms", "min .. max", "ns/page", *more):
+    for name in ("median ms", *["min .. max"] * spread, "ns/page", *more):
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
-def _times(row: Row) -> tuple[str, ...]:
-    low, mid, high = (figure(ns / NS_PER_MS) for ns in (row.ns.low, row.ns.mid, row.ns.high))
-    return form_name(row.form), mid, f"{low} .. {high}", figure(row.ns_per_page)
+def _times(row: Row, spread: bool) -> tuple[str, ...]:
+    low, mid, high = (
+        figure(ns / NS_PER_MS) if ns > row.noise_ns else NOISE for ns in (row.ns.low, row.ns.mid, row.ns.high)
+    )
+    return form_name(row.form), mid, *[f"{low} .. {high}"] * spread, per_page(row)
 
 
-def _fit(measured: Measured, story: Story) -> Iterator[Text]:
+def _fit(measured: Measured, story: Story) -> str:
     if story.writes:
-        return
+        return ""
     line = measured.fit(story)
     if line is None:
-        yield Text("Per page and per batch: unknown, it takes several sizes of large folios.", "dim")
-    elif line.meaningless:
-        yield Text(f"Per page and per batch: meaningless, {line.meaningless}.", "yellow")
-    else:
-        yield Text(
-            f"{figure(line.per_page)} ns per page + {figure(line.per_batch)} ns per batch "
-            f"(least squares over {line.sizes} sizes mapped by PTEs, off by {line.residual:.0%})"
-        )
+        return "Per page and per batch: unknown, it takes several sizes of large folios."
+    if line.meaningless:
+        return f"Per page and per batch: meaningless, {line.meaningless}."
+    return (
+        f"{figure(line.per_page)} ns per page + {figure(line.per_batch)} ns per batch "
+        f"(least squares over {line.sizes} sizes mapped by PTEs, off by {line.residual:.0%})."
+    )
 
 
 def _chart(measured: Measured, width: int) -> Iterator[Text]:
     """Nanoseconds per page as bars, form by form."""
-    values = [row.ns_per_page for row in measured.rows if row.ns_per_page > 0]
+    values = [row.ns_per_page for row in measured.rows if row.ns_per_page is not None]
     if not values:
         return
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -121,16 +133,16 @@ def _chart(measured: Measured, width: int) -> Iterator[Text]:
         for row in measured.rows:
             if row.form == form:
                 label = f"{name:<12}{row.story.name:<{LABEL - 12}}"
-                yield Text.assemble(label, *_bar(row.ns_per_page, low, per_decade))
+                yield Text.assemble(label, *_bar(row, low, per_decade))
                 name = ""
 
 
-def _bar(value: float, low: int, per_decade: float) -> Iterator[tuple[str, str]]:
+def _bar(row: Row, low: int, per_decade: float) -> Iterator[tuple[str, str]]:
     """A bar that ends where the ruler has its value, and the value."""
-    if value > 0:
-        yield "█" * max(round((math.log10(value) - low) * per_decade), 1), "cyan"
+    if row.ns_per_page is not None:
+        yield "█" * max(round((math.log10(row.ns_per_page) - low) * per_decade), 1), "cyan"
         yield " ", ""
-    yield figure(value), ""
+    yield per_page(row), ""
 
 
 def _ruler(marks: Mapping[int, str]) -> str:

@@ -51,6 +51,9 @@ def _row(row: Row) -> dict[str, Any]:
         "samples": [asdict(sample) for sample in row.samples],
         "ns": asdict(row.ns),
         "ns_per_page": row.ns_per_page,
+        "below_noise": row.below_noise,
+        "base_ns": row.base_ns,
+        "noise_ns": row.noise_ns,
         "share": row.share,
         "copied": {"observed": row.copied, "simulated": row.here.copied, "deviates": row.deviates}
         if row.story.writes

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os.path
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mapcount.bench import published
 from mapcount.bench.measured import TOLERANCE, Measured, Row
-from mapcount.bench.story import PAGE_KIB, PMD_KIB, Form
+from mapcount.bench.story import PAGE_KIB, PMD_KIB, Form, Story
 from mapcount.report.words import size
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT
+
+NOISE = "<noise"
+"""In place of a time that cannot be told from nothing."""
+NS_PER_MS = 1e6
 
 
 def form_name(form: Form) -> str:
@@ -21,10 +25,29 @@ def form_name(form: Form) -> str:
 
 
 def figure(value: float) -> str:
-    """Three digits that matter; what is too small to be seen beside the call itself is 0."""
+    """Three digits that matter, of what is not below zero."""
     if value < 0.0005:
-        return "0"
+        return "0" if value == 0 else "<0.001"
     return f"{value:.{min(3, max(0, 2 - math.floor(math.log10(value))))}f}"
+
+
+def per_page(row: Row) -> str:
+    """What a page costs in nanoseconds; below the noise, less than what a page's part of that is."""
+    if row.ns_per_page is not None:
+        return figure(row.ns_per_page)
+    return f"<{figure(row.noise_ns / row.nr_pages).lstrip('<')}" if row.noise_ns else NOISE
+
+
+def subtracted(measured: Measured, story: Story) -> str:
+    """What is not counted, and how much it differs from one run to the next, which is the noise."""
+    rows = measured.of(story)
+    what = "writing the same pages once more" if story.writes else "the same call over untouched memory"
+    base, noise = max(row.base_ns for row in rows), max(row.noise_ns for row in rows)
+    sentence = f"Subtracted: {what}, {figure(base / NS_PER_MS)} ms"
+    if measured.runs == 1:
+        return f"{sentence}. One run shows no noise."
+    apart = f"{'up to ' * story.writes}{figure(noise / NS_PER_MS)} ms apart{', form by form' * story.writes}"
+    return f"{sentence}; its runs lie {apart}: less than that is noise."
 
 
 def what_it_says(measured: Measured) -> Iterator[str]:
@@ -35,16 +58,16 @@ def what_it_says(measured: Measured) -> Iterator[str]:
 def _updates(measured: Measured) -> Iterator[str]:
     """What large folios and PMDs save, and what would be left to do without per-page counts."""
     for story in measured.stories:
-        rows = {row.form: row for row in measured.of(story) if row.ns_per_page}
+        rows = {row.form: row for row in measured.of(story)}
         by_ptes = [row for form, row in rows.items() if form.large and not form.by_pmd]
         if not by_ptes:
             continue
         row = by_ptes[-1]
         name = form_name(row.form)
-        sentence = f"{story.name}: a page costs {figure(row.ns_per_page)} ns in folios of {name}"
+        sentence = f"{story.name}: a page costs {per_page(row)} ns in folios of {name}"
         for form, where in ((Form(PAGE_KIB), "in small ones"), (Form(PMD_KIB, by_pmd=True), "by a PMD")):
             if form in rows:
-                sentence += f", {figure(rows[form].ns_per_page)} {where}"
+                sentence += f", {per_page(rows[form])} {where}"
         before, after = (row.by_flavour[str(f)].updates.total for f in (PAGE_MAPCOUNT, NO_PAGE_MAPCOUNT))
         sentence += f". NO_PAGE_MAPCOUNT leaves out {1 - after / before:.1%} of the counter updates at {name}"
         change = published.change(story.name, row.form)
@@ -55,13 +78,10 @@ def _updates(measured: Measured) -> Iterator[str]:
 
 def _reuse(measured: Measured) -> Iterator[str]:
     """What reuse costs beside a copy, and where the kernel copies for nobody's sake."""
-    gone, third, shared = (
-        {row.form: row for row in measured.of(story) if row.ns_per_page} for story in measured.stories
-    )
+    gone, third, shared = ({row.form: row for row in measured.of(story)} for story in measured.stories)
     low, high = (100 + percent for percent in published.REUSE_AGAINST_COPY)
-    by_ptes = [form for form in gone if form in shared and not form.by_pmd]
-    if by_ptes:
-        ratios = [gone[form].ns_per_page / shared[form].ns_per_page for form in by_ptes]
+    ratios = _ratios(gone, shared, [form for form in gone if not form.by_pmd])
+    if ratios:
         percent = _range([100 * ratio for ratio in ratios], ".0f")
         yield (
             f"Reusing a page takes {percent} % of the time of a copy "
@@ -69,14 +89,21 @@ def _reuse(measured: Measured) -> Iterator[str]:
         )
     copied = [form for form, row in third.items() if (row.copied or 0) > TOLERANCE and form in gone]
     if copied:
-        times = [third[form].ns_per_page / gone[form].ns_per_page for form in copied]
+        times = _ratios(third, gone, copied)
+        cost = f", at {_range(times, '.1f')} times the cost of reuse" if times else ""
         yield (
             "The third process maps its memory alone, but the kernel takes it for shared and copies: "
-            f"{_names(copied)}, at {_range(times, '.1f')} times the cost of reuse."
+            f"{_names(copied)}{cost}."
         )
     exact = [form for form, row in third.items() if row.copied is not None and form not in copied]
     if exact:
         yield f"Where the kernel is not mistaken, the third process's pages are reused: {_names(exact)}."
+
+
+def _ratios(above: Mapping[Form, Row], below: Mapping[Form, Row], forms: Sequence[Form]) -> list[float]:
+    """Cost by cost, of the forms in which both are above the noise."""
+    costs = [(above[form].ns_per_page, below[form].ns_per_page) for form in forms if form in below]
+    return [a / b for a, b in costs if a is not None and b is not None]
 
 
 def _range(values: Sequence[float], digits: str) -> str:
