@@ -91,9 +91,8 @@ def inside(nr: int, changing: int, seconds: float) -> None:
     shares = {task: (cpu - before.get(task, 0.0)) / took for task, cpu in after.items()}
     screen = shares.pop(pid)
     print(f"then, in {took:.0f} s: {100 * (screen + sum(shares.values())):.1f} % of one core")
-    print(
-        f"  reading {100 * sum(shares.values()):.1f} %, the screen {100 * screen:.1f} %; {size / took:.0f} bytes a second drawn"
-    )
+    print(f"  reading {100 * sum(shares.values()):.1f} %, the screen {100 * screen:.1f} %")
+    print(f"  {size / took:.0f} bytes a second drawn")
     print(f"to reach: at most {100 * SHARE_TO_REACH:.0f} %", flush=True)
     os.write(terminal, b"q")
     with contextlib.suppress(OSError):
