@@ -36,6 +36,15 @@ class Counterexample:
     """Pages of the scenario for each page of the world."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a story is to show: in words, whether the folio is shared in the end, and does a run show it?"""
+
+    title: str
+    truth: str | None
+    shows: Shows
+
+
 def real(flavour: Flavour) -> Flavour:
     """The flavour that a scaled one was made of."""
     return FLAVOURS[flavour.name].on(flavour.bits)
@@ -47,22 +56,32 @@ def last_folio(acted: Run) -> FolioSeen | None:
     return max(mapped, key=lambda folio: folio.order, default=None)
 
 
-def wrongly_shared(world: World, path: Sequence[Event], scheme: Scheme | None) -> Counterexample | None:
-    """The way to a folio that one process maps and that is called shared. None if no story shows it."""
+def wrongly_shared(
+    world: World, path: Sequence[Event], scheme: Scheme | None = None, word: str | None = None
+) -> Counterexample | None:
+    """The way to a folio that one process maps and that is called shared. None if no story shows it.
+
+    `word` is how the scheme is called on a command line.
+    """
     title = f"{_who(world, scheme)} calls this folio shared, though one process alone maps it."
-    return _told(world, path, scheme, title, "exclusive", lambda acted: _answer(acted, scheme, "exclusive"))
+    found = _Found(title, "exclusive", lambda acted: _answer(acted, scheme, "exclusive"))
+    return _told(world, path, scheme, word, found)
 
 
-def falsely_exclusive(world: World, path: Sequence[Event], scheme: Scheme | None) -> Counterexample | None:
-    """The way to a folio that two processes map and that is called exclusive. None if no story shows it."""
+def falsely_exclusive(
+    world: World, path: Sequence[Event], scheme: Scheme | None = None, word: str | None = None
+) -> Counterexample | None:
+    """The way to a folio that two processes map and that is called exclusive, in the same manner."""
     title = f"{_who(world, scheme)} calls this folio exclusive, though several processes map it."
-    return _told(world, path, scheme, title, "shared", lambda acted: _answer(acted, scheme, "shared"))
+    found = _Found(title, "shared", lambda acted: _answer(acted, scheme, "shared"))
+    return _told(world, path, scheme, word, found)
 
 
 def broken_invariant(world: World, path: Sequence[Event], id_: str) -> Counterexample | None:
     """The way to a state that breaks an invariant of the kernel's own rules. None if no story shows it."""
     title = f'{_who(world, None)} breaks "{id_}" with the last event of this story.'
-    return _told(world, path, None, title, None, lambda acted: id_ in {i.id for _, _, i in acted.broken})
+    found = _Found(title, None, lambda acted: id_ in {i.id for _, _, i in acted.broken})
+    return _told(world, path, None, None, found)
 
 
 def _who(world: World, scheme: Scheme | None) -> str:
@@ -78,19 +97,19 @@ def _answer(acted: Run, scheme: Scheme | None, truth: str) -> bool:
 
 
 def _told(
-    world: World, path: Sequence[Event], scheme: Scheme | None, title: str, truth: str | None, shows: Shows
+    world: World, path: Sequence[Event], scheme: Scheme | None, word: str | None, found: _Found
 ) -> Counterexample | None:
     if not any(world.level(event.op) for event in path):
         world = replace(world, pmd=False)  # it is a path of that world too, which needs no folio of 2 MiB
-    if truth is not None:
-        path = _by_fork_and_exit(world, path, scheme, truth)
+    if found.truth is not None:
+        path = _by_fork_and_exit(world, path, scheme, found.truth)
     for told in _tellings(world, path):
-        text = _text(world, told, scheme, title, truth)
+        text = _text(world, told, scheme, word, found)
         try:
             acted = run(parse(text, "counterexample.scn"), real(world.flavour), watcher=_watcher(scheme))
         except ScenarioError:
             continue
-        if not acted.failures and shows(acted):
+        if not acted.failures and found.shows(acted):
             return Counterexample(text, tuple(path), told.unit)
     return None
 
@@ -111,11 +130,11 @@ def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
     yield as_file(world, path)
 
 
-def _text(world: World, told: Told, scheme: Scheme | None, title: str, truth: str | None) -> str:
-    flavour = real(world.flavour)
-    option = f" --scheme {scheme.name}" if scheme else ""
+def _text(world: World, told: Told, scheme: Scheme | None, word: str | None, found: _Found) -> str:
+    flavour, truth = real(world.flavour), found.truth
+    option = f" --scheme {word or scheme.name}" if scheme else ""
     lines = [
-        f"# {title}",
+        f"# {found.title}",
         f"# Found by mapcount check; mapcount run --flavour {flavour.name}{option} shows it.",
     ]
     if told.unit > 1:
