@@ -71,7 +71,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WronglyShared:
-    """Folios that one mm maps, and that are called shared: allowed, but how does it come, and how does it go?"""
+    """Folios of one mm that are called shared: allowed, but how does it come to it, and how does it end?"""
 
     states: int
     state: State

@@ -151,6 +151,18 @@ class World:
             mine = Mappings(ptes[:page] + changed + ptes[page + nr :], pmds)
         return (*tables[: mm - 1], mine, *tables[mm:])
 
+    def before(self, tables: Tables, event: Event) -> Tables | None:
+        """What was mapped before the event, if it can have led to this."""
+        op, mm, page, nr = event
+        undone = Op.UNMAP_PMD if self.level(op) else Op.UNMAP_PTES
+        if op in REMOVES:
+            undone = Op.MAP_PMD if self.level(op) else Op.MAP_PTES
+        back = Event(undone, mm, page, nr)
+        if not self.legal(tables, back):
+            return None
+        found = self.after(tables, back)
+        return found if self.legal(found, event) else None
+
     def after_all(self, events: tuple[Event, ...] | list[Event]) -> Tables:
         """What is mapped after these events. Raises ValueError at the first that is not legal."""
         tables = self.nothing

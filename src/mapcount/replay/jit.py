@@ -15,15 +15,14 @@ def jit(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, nogil=True)(function)
 
 
-def _forget_stale() -> None:
-    """Remove compiled code when any module here has changed since.
+def forget_stale(here: Path, *others: Path) -> None:
+    """Remove the compiled code of the modules in `here` when any module there, or in `others`, has changed.
 
     Numba looks only at the file of the function itself, but what that calls from other modules is compiled
     into it.
     """
-    here = Path(__file__).parent
     cache, found = here / "__pycache__", [numba.__version__]
-    for source in sorted(here.glob("*.py")):
+    for source in sorted(source for folder in (here, *others) for source in folder.glob("*.py")):
         stat = source.stat()
         found.append(f"{source.name} {stat.st_size} {stat.st_mtime_ns}")
     stamp, text = cache / "compiled-from.txt", "\n".join(found)
@@ -41,4 +40,4 @@ def _forget_stale() -> None:
         return
 
 
-_forget_stale()
+forget_stale(Path(__file__).parent)
