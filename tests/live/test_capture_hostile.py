@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mapcount.live import capture_source, capture_tables
 from mapcount.live.capture_format import CaptureError
 from mapcount.live.capture_source import CaptureSource
 from mapcount.live.capture_write import write_capture
@@ -24,6 +26,7 @@ from mapcount.live.selection import Selection
 from mapcount.live.snapshot import Kind, MemoryStat, Unreadable
 
 from .fakes import LargeFolio, MemorySource, Run, block_of, process, region
+from .parquet_file import Column, Page
 
 LARGE = [LargeFolio(16, mapped_pages=16), LargeFolio(512, order=9)]
 ROWS = [
@@ -318,6 +321,61 @@ def test_files_of_another_capture(bad: Path) -> None:
     assert 5 == read_all(bad)
     (bad / "runs-0001.parquet").write_bytes((bad / "runs-0000.parquet").read_bytes())
     assert "runs-0001.parquet: is not in meta.json" in complaint(bad)
+
+
+def test_one_text_many_times_over(bad: Path) -> None:
+    """A text that is in the file once and in every row is counted as often as it is there."""
+    many = 1 << 13
+
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        long = pl.Series("name", ["x" * (1 << 14)]).gather([0] * many)
+        return frame[:1].select(pl.all().gather([0] * many)).with_columns(long)
+
+    def claim(meta: dict[str, Any]) -> None:
+        meta["part_rows"] = many
+
+    change_meta(bad, claim)
+    change_table(bad, "regions", change)
+    change_table(bad, "processes", put("regions", 0, many - 1))
+    change_table(bad, "processes", put("regions", 1, 1))
+    assert (bad / "regions-0000.parquet").stat().st_size < 1 << 16
+    said = complaint(bad)
+    assert "regions-0000.parquet: up to here, rows that belong together unpack to" in said
+    counted = re.search(r"with ([0-9]+) of text; 536870912 and 67108864 are read", said)
+    assert counted
+    assert int(counted[1]) >= (many - 1) << 14
+
+
+def test_a_part_that_unpacks_to_too_much(bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part is refused for what it would take, before it is unpacked; the file and the limit are named."""
+    monkeypatch.setattr(capture_tables, "MOST_UNPACKED", 100)
+    monkeypatch.setattr(pl, "read_parquet", lambda content: pytest.fail("it was unpacked"))
+    said = complaint(bad)
+    assert "processes-0000.parquet: unpacks to more than is read" in said
+    assert said.endswith("(limit: 100 bytes)")
+
+
+def test_a_page_that_claims_billions(bad: Path) -> None:
+    """A file of some bytes that claims billions of values is refused by the number that it claims."""
+    replace_part(bad, "runs", Column([Page(1 << 31)], rows=5).file(), 5)
+    assert "runs-0000.parquet: column 'pid' has 2147483648 values, at most 5 are read" in complaint(bad)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("MOST_REGIONS", "regions-0000.parquet: row 1: process 1 has 2 regions, at most 1 are read"),
+        ("MOST_PROCESSES", "has 2 processes, at most 1 are read"),
+        ("MOST_BLOCKS", "has 3 blocks, at most 1 are read"),
+        ("MOST_BLOCK_ROWS", "a block has 2 runs, at most 1 are read"),
+    ],
+)
+def test_what_becomes_objects_is_bounded(
+    good: Path, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    """There is a limit to rows of which each becomes an object, and to what is in memory as a whole."""
+    monkeypatch.setattr(capture_source, limit, 1)
+    assert message in complaint(good)
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,7 +17,8 @@ from mapcount.live.capture_tables import MOST_BYTES, NOT_REGULAR, Part, read_che
 from mapcount.live.snapshot import Machine, Unreadable
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
-MOST_META_BYTES = 1 << 26
+MOST_META_BYTES = 1 << 23
+"""With 160 bytes for each file: some 50,000 of them, or 10^10 runs."""
 MOST_PART_ROWS = 1 << 20
 
 PART_NAME = re.compile(rf"({'|'.join(TABLES)})-([0-9]{{4,9}})\.parquet")

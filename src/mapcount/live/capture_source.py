@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from mapcount.live.capture_check import (
-    MOST_PIDS,
     check_cgroups,
     check_folios,
     check_process,
@@ -23,10 +22,13 @@ from mapcount.live.capture_meta import read_meta
 from mapcount.live.capture_tables import TableReader
 from mapcount.live.snapshot import I64, Block, Identity, Machine, MemoryStat, Process, Unreadable
 
-MOST_BLOCKS = 1 << 24
+MOST_PROCESSES = 1 << 19
+MOST_REGIONS = 1 << 18
+"""Of one process: four times what the kernel allows unless told otherwise (vm.max_map_count)."""
+MOST_BLOCKS = 1 << 22
 MOST_CGROUPS = 1 << 20
-MOST_BLOCK_ROWS = 1 << 22
-"""Runs of one block, which is in memory as a whole: 16 GiB in pages of 4 KiB."""
+MOST_BLOCK_ROWS = 1 << 20
+"""Runs of one block, which is in memory as a whole: 4 GiB in pages of 4 KiB."""
 
 ONLY_SOME = (
     "the capture holds only the processes that were asked for: mappings of others show in the kernel's "
@@ -74,6 +76,11 @@ class CaptureSource:
         """A process and its regions. Raises Unreadable, CaptureError."""
         entry = self._entry(pid)
         table = self._tables["regions"]
+        if entry.nr_regions > MOST_REGIONS:
+            raise CaptureError(
+                f"{table.place(entry.first_region)}: process {entry.process.pid} has {entry.nr_regions} "
+                f"regions, at most {MOST_REGIONS} are read"
+            )
         rows = table.read(entry.first_region, entry.first_region + entry.nr_regions)
         _check_owner(table, entry.first_region, rows, entry.process.pid)
         regions = regions_of(rows)
@@ -129,8 +136,12 @@ class _Entry:
 def _entries(tables: Mapping[str, TableReader]) -> dict[int, _Entry]:
     """Every process of the table, by number. Raises CaptureError."""
     table = tables["processes"]
-    _check_size(table, MOST_PIDS)
+    _check_size(table, MOST_PROCESSES)
     rows = table.read(0, table.rows)
+    if (sharing := int(rows["sharing"].list.len().sum())) > MOST_PROCESSES:
+        raise CaptureError(
+            f"{table.folder}: {sharing} processes share memory, at most {MOST_PROCESSES} are read"
+        )
     first_region = _starts(table, rows["regions"], tables["regions"])
     first_block = _starts(table, rows["blocks"], tables["blocks"])
     entries: dict[int, _Entry] = {}

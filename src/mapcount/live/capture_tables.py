@@ -1,7 +1,8 @@
 """Tables of a capture on disk, written and read a part at a time (see `capture_format`).
 
-What is read was checked against its SHA-256 before, so damage never reaches the Parquet reader. Malice can:
-a file that was made to hurt its reader, with the right checksum, can still make it run out of memory.
+What is read was checked against its SHA-256 before, so damage never reaches the Parquet reader. Malice might:
+so what a file unpacks to is checked as well (see `parquet_sizes`), and how much text there is: it may be one
+text many times over. However a capture was made, reading it takes bounded memory.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from pathlib import Path
 import polars as pl
 
 from mapcount.live.capture_format import CaptureError, Table
+from mapcount.live.parquet_sizes import ParquetError, check_sizes
 
 MANY_FRAMES = 256
 """So many small frames are made one before more are kept."""
-MOST_BYTES = 1 << 28
-"""The largest part that is read. One of PART_ROWS rows has a tenth of it."""
+MOST_BYTES = 1 << 27
+"""The largest part that is read. One of PART_ROWS rows has a fifth of it."""
+MOST_UNPACKED = 1 << 29
+"""Bytes that the parts of a table may unpack to that are read together."""
+MOST_TEXT = 1 << 26
+"""Bytes of text in the rows of a table that are read together."""
+MOST_COLUMNS = 256
 
 
 NOT_REGULAR = "is no regular file, and a capture has no others"
@@ -130,7 +137,8 @@ class TableReader:
     table: Table
     parts: Sequence[Part]
     part_rows: int
-    _loaded: tuple[int, pl.DataFrame] | None = field(default=None, init=False)
+    _loaded: tuple[int, pl.DataFrame, int] | None = field(default=None, init=False)
+    """Which part is in memory, its rows, and what it unpacked to."""
 
     @property
     def rows(self) -> int:
@@ -139,10 +147,18 @@ class TableReader:
 
     def read(self, start: int, stop: int) -> pl.DataFrame:
         """Rows [start, stop), which must be there. Raises CaptureError for a part that is damaged."""
-        pieces = [
-            self._part(i)[max(0, start - i * self.part_rows) : stop - i * self.part_rows]
-            for i in range(start // self.part_rows, -(-stop // self.part_rows))
-        ]
+        pieces: list[pl.DataFrame] = []
+        unpacked = text = 0
+        for i in range(start // self.part_rows, -(-stop // self.part_rows)):
+            part, size = self._part(i)
+            piece = part[max(0, start - i * self.part_rows) : stop - i * self.part_rows]
+            unpacked, text = unpacked + size, text + _text_bytes(piece)
+            if unpacked > MOST_UNPACKED or text > MOST_TEXT:
+                raise CaptureError(
+                    f"{self.folder / self.table.part(i)}: up to here, rows that belong together unpack to "
+                    f"{unpacked} bytes with {text} of text; {MOST_UNPACKED} and {MOST_TEXT} are read"
+                )
+            pieces.append(piece)
         if not pieces:
             return self.table.frame({})
         return pieces[0] if len(pieces) == 1 else pl.concat(pieces, how="diagonal")
@@ -152,13 +168,13 @@ class TableReader:
         path = self.folder / self.table.part(row // self.part_rows)
         return f"{path}: row {row % self.part_rows + 1}"
 
-    def _part(self, number: int) -> pl.DataFrame:
+    def _part(self, number: int) -> tuple[pl.DataFrame, int]:
         if self._loaded is None or self._loaded[0] != number:
             self._loaded = None
-            self._loaded = number, self._load(self.folder / self.table.part(number), self.parts[number])
-        return self._loaded[1]
+            self._loaded = number, *self._load(self.folder / self.table.part(number), self.parts[number])
+        return self._loaded[1:]
 
-    def _load(self, path: Path, part: Part) -> pl.DataFrame:
+    def _load(self, path: Path, part: Part) -> tuple[pl.DataFrame, int]:
         content = read_checked(path, min(part.bytes, MOST_BYTES))
         if len(content) < part.bytes:
             raise CaptureError(
@@ -167,21 +183,22 @@ class TableReader:
         if hashlib.sha256(content).hexdigest() != part.sha256:
             raise CaptureError(f"{path}: is damaged: its SHA-256 is not the one in meta.json")
         try:
-            lazy = pl.scan_parquet(content)
-            self._check_columns(path, dict(lazy.collect_schema()))
-            rows = lazy.select(pl.len()).collect().item()
-            if rows != part.rows:
-                raise CaptureError(f"{path}: has {rows} rows, meta.json says {part.rows}")
+            unpacked = check_sizes(content, part.rows, MOST_UNPACKED)
+            self._check_columns(path, dict(pl.scan_parquet(content).collect_schema()))
             frame = pl.read_parquet(content)
+        except ParquetError as error:
+            raise CaptureError(f"{path}: {error} (limit: {MOST_UNPACKED} bytes)") from None
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             reason = str(error).partition("\n")[0][:200]
             raise CaptureError(f"{path}: is no Parquet file that can be read ({reason})") from None
         for name in self.table.columns:
             if name not in self.table.nullable and frame[name].has_nulls():
                 raise CaptureError(f"{path}: column {name} has gaps")
-        return frame
+        return frame, unpacked
 
     def _check_columns(self, path: Path, found: dict[str, pl.DataType]) -> None:
+        if len(found) > MOST_COLUMNS:
+            raise CaptureError(f"{path}: has {len(found)} columns, at most {MOST_COLUMNS} are read")
         for name, dtype in self.table.columns.items():
             if name not in found:
                 raise CaptureError(f"{path}: has no column {name}")
@@ -192,3 +209,9 @@ class TableReader:
                 raise CaptureError(f"{path}: has a column {name!r} that no {self.table.name} have")
             if found[name] != pl.Int64:
                 raise CaptureError(f"{path}: column {name!r} holds {found[name]}, it should hold Int64")
+
+
+def _text_bytes(frame: pl.DataFrame) -> int:
+    """Bytes of all texts, each counted as often as it is there: in memory it may be there once."""
+    texts = frame.select(pl.col(pl.String).str.len_bytes().sum())
+    return sum(texts.row(0)) if texts.width else 0
