@@ -76,6 +76,7 @@ class Grid(ScrollView, Generic[R], can_focus=True):
         self._followed: Hashable | None = None
         """Who that is, once somebody moved there: then it is followed when rows change places."""
         self._fitted: list[tuple[Column[R], int]] = []
+        self._fitted_to = -1
         self._looks: dict[int, Style] | None = None
 
     @property
@@ -96,7 +97,6 @@ class Grid(ScrollView, Generic[R], can_focus=True):
 
     def on_resize(self) -> None:
         """Columns are chosen anew."""
-        self._fitted = fitted(self.listing.columns, self.scrollable_content_region.width)
         self.refresh_rows()
         self._show_chosen()
 
@@ -115,10 +115,13 @@ class Grid(ScrollView, Generic[R], can_focus=True):
             return ()
         row = self.listing.shown[at]
         plain = CHOSEN if at == self._at and self.has_focus else PLAIN
-        cells = [(column.of(row), column, width) for column, width in self._fitted]
+        cells = [(column.of(row), column, width) for column, width in self._columns()]
         return _joined(
             [
-                (_placed(cell.text, width, left=column.left), plain | BAD if cell.bad else plain)
+                (
+                    _placed(cell.text, width, left=column.left, tail=column.tail),
+                    plain | BAD if cell.bad else plain,
+                )
                 for cell, column, width in cells
             ],
             plain,
@@ -132,10 +135,17 @@ class Grid(ScrollView, Generic[R], can_focus=True):
                     _placed(column.heading, width, left=column.left),
                     SORTED if column.sorts == sort else HEADING,
                 )
-                for column, width in self._fitted
+                for column, width in self._columns()
             ],
             HEADING,
         )
+
+    def _columns(self) -> list[tuple[Column[R], int]]:
+        """Those that there is room for."""
+        width = self.scrollable_content_region.width
+        if width != self._fitted_to:
+            self._fitted, self._fitted_to = fitted(self.listing.columns, width), width
+        return self._fitted
 
     def _strip(self, content: Content) -> Strip:
         styles = self._styles()
@@ -212,23 +222,28 @@ class Grid(ScrollView, Generic[R], can_focus=True):
             self._choose(at)
 
     def _column_at(self, x: int) -> Column[R] | None:
-        for column, size in self._fitted:
+        for column, size in self._columns():
             if x < size + GAP:
                 return column
             x -= size + GAP
         return None
 
 
-def _placed(text: str, width: int, *, left: bool) -> str:
+def _placed(text: str, width: int, *, left: bool, tail: bool = False) -> str:
     """Some text in its column, cut if it is too long."""
-    if text.isascii():
-        if len(text) > width:
-            text = text[: max(0, width - 3)] + "..."[:width]
-        return text.ljust(width) if left else text.rjust(width)
     if cell_len(text) > width:
-        text = set_cell_size(text, max(0, width - 3)) + "..."[:width]
+        room, dots = max(0, width - 3), "..."[:width]
+        text = dots + _end(text, room) if tail else set_cell_size(text, room) + dots
     blank = " " * (width - cell_len(text))
     return text + blank if left else blank + text
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a text, as far as there is room."""
+    end = text[-width:] if width else ""
+    while cell_len(end) > width:
+        end = end[1:]
+    return end
 
 
 def _joined(cells: list[tuple[str, int]], between: int) -> Content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -18,8 +19,23 @@ from mapcount.scenario.syntax import visible
 
 BAD, WARNING = "bold red", "yellow"
 
-Sum = tuple[str, int, int, str]
-"""A name, KiB now and then, and what stands before the difference if that is not all of it."""
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """One number, in KiB, now and on the other kernel."""
+
+    name: str
+    now: int
+    then: int
+    whole: bool = True
+    """Is that all of it? Else at least so much."""
+
+    @property
+    def change(self) -> str:
+        """By how much it differs."""
+        if self.now == self.then:
+            return "none" if self.whole else "none seen"
+        return f"{'' if self.whole else '>='}{signed_about(self.then - self.now)}"
 
 
 def draw_machine(watch: Watch, name: str, release: str, flavour: str) -> Text:
@@ -29,13 +45,10 @@ def draw_machine(watch: Watch, name: str, release: str, flavour: str) -> Text:
     if overview is None:
         lines.append(Text("reading what every process maps ..."))
         return _joined(lines)
-    mark = "" if overview.complete else ">="
-    sums = [
-        *_memory(watch.now, watch.then),
-        *((n, s.now_kib, s.under[overview.then.name], mark) for n, s in overview.meminfo.items()),
-    ]
+    then = overview.then.name
+    machine = [Sum(n, s.now_kib, s.under[then], overview.complete) for n, s in overview.meminfo.items()]
     number = plural(len(watch.lines), "process", "processes")
-    lines += _sums(number, sums, overview.then.name, predicted=overview.predicted)
+    lines += _sums(number, _memory(watch.now, watch.then), machine, then, predicted=overview.predicted)
     lines.append(_folios(overview.folios, overview.mistaken_kib))
     lines += _limits(overview)
     return _joined(lines)
@@ -56,7 +69,7 @@ def draw_process(opened: OpenedProcess, gone: str) -> Text:
     )
     lines = [Text(who, "bold")]
     name, predicted = compared_with(opened).name, any(row.then for row in rows)
-    lines += _sums(plural(len(rows), "region"), _memory(now, then), name, predicted=predicted)
+    lines += _sums(plural(len(rows), "region"), _memory(now, then), [], name, predicted=predicted)
     lines.append(_folios(opened.sizes, sum(row.region.mistaken_kib for row in rows)))
     if opened.off_kib:
         lines.append(Text(f"~ it moved while being read: off by up to {about(opened.off_kib)}", WARNING))
@@ -88,28 +101,30 @@ def draw_region(opened: OpenedProcess, start: int, gone: str) -> Text:
 
 def _memory(now: Memory, then: Memory) -> list[Sum]:
     return [
-        ("Rss", now.rss_kib, then.rss_kib, ""),
-        ("Pss", now.pss_kib, then.pss_kib, ""),
-        ("Uss", now.uss_kib, then.uss_kib, ""),
+        Sum("Rss", now.rss_kib, then.rss_kib),
+        Sum("Pss", now.pss_kib, then.pss_kib),
+        Sum("Uss", now.uss_kib, then.uss_kib),
     ]
 
 
-def _sums(first: str, sums: Sequence[Sum], then: str, *, predicted: bool) -> Iterable[Text]:
-    """Four lines: what it is, now, then, and the change."""
-    under = f"under {then}"
-    label = max(len(first), len(under)) + 1
-    rows = {
-        first: [name for name, *_ in sums],
-        "now": [about(before) for _, before, _, _ in sums],
-        under: [about(after) if predicted else "?" for _, _, after, _ in sums],
-        "change": [_change(before, after, mark) if predicted else "?" for _, before, after, mark in sums],
-    }
-    for name, cells in rows.items():
-        yield Text(f"{name:{label}}" + "".join(f"{cell:>10}" for cell in cells))
-
-
-def _change(before: int, after: int, mark: str) -> str:
-    return f"{mark}{signed_about(after - before)}" if after != before else f"none{' seen' * bool(mark)}"
+def _sums(
+    first: str, sums: Sequence[Sum], machine: Sequence[Sum], then: str, *, predicted: bool
+) -> Iterable[Text]:
+    """Four lines: what it is, now, then, and the change; of some processes, and of the machine."""
+    label = max(len(first), len(f"under {then}"))
+    rows = [
+        (first, [each.name for each in sums], "machine:", [each.name for each in machine]),
+        ("now", [about(each.now) for each in sums], "", [about(each.now) for each in machine]),
+        (f"under {then}", [about(each.then) for each in sums], "", [about(each.then) for each in machine]),
+        ("change", [each.change for each in sums], "", [each.change for each in machine]),
+    ]
+    for name, mine, between, whole in rows:
+        if name not in (first, "now") and not predicted:
+            mine, whole = ["?"] * len(mine), ["?"] * len(whole)
+        line = f"{name:{label}}" + "".join(f"{cell:>8}" for cell in mine)
+        if machine:
+            line += f"  {between:8}" + "".join(f"{cell:>11}" for cell in whole)
+        yield Text(line)
 
 
 def _folios(sizes: Sequence[FolioSize], mistaken_kib: int) -> Text:
@@ -145,11 +160,11 @@ def ages(watch: Watch, now: float, wait: float | None) -> list[str]:
     words = []
     if found := watch.ages(now):
         youngest, oldest = (age(seconds) for seconds in found)
-        words.append(f"predicted {youngest if youngest == oldest else f'{youngest} to {oldest}'} ago")
+        words.append(f"predicted {youngest if youngest == oldest else f'{youngest}-{oldest}'} ago")
     if watch.glanced_at is not None:
         words.append(f"sizes {age(now - watch.glanced_at)} ago")
     if wait is not None:
-        words.append(f"all again in {age(wait)}")
+        words.append(f"all in {age(wait)}")
     return words
 
 

@@ -10,28 +10,35 @@ from mapcount.report.top.watch import Watch
 
 HELP = Text(
     """\
-What each process's memory is, what it would be on the other kind of kernel, and where this kernel is
-mistaken. Only reads, and stops no process.
+What each process's memory is, what it would be on the other kind of kernel,
+and where this kernel is mistaken. Only reads, and stops no process.
 
-  up down PgUp PgDn   choose a row            /   filter: part of a name, number, control group
-  Enter               open it                 s   sort by the next column; or click a heading
-  Esc                 back                    f   large folios by size, and back
-  p                   pause, go on            r   read everything now
-  c                   write a capture         n   what is not known here, and why
-  ?                   this text               q   quit
+  up down PgUp PgDn  choose a row         /  filter by name, number, group
+  Enter              open it              s  sort by the next column
+  Esc                back                 f  large folios by size
+  p                  pause, go on         r  read everything now
+  c                  write a capture      n  what is not known here, and why
+  ?                  this text            q  quit
 
-Rss Pss Uss  what smaps says now: its own words
-change       by how much that would differ without per-page mapcounts (on a kernel without: with them)
+Rss Pss Uss  what smaps says now
+change       by how much that would differ without per-page mapcounts
+             (on a kernel without them: with them)
 mistaken     memory of this process alone that the kernel takes for shared
 age          how long ago change and mistaken were read
-~            not exact: n says why        ?  not known        >=  at least
+~  not exact, n says why      ?  not known      >=  at least
 
-Sizes are read often, since that costs little. Who maps which folio costs more: processes whose sizes have
-changed are read first, and everything from time to time, as far as 5 % of one core go.
+A heading that is clicked on sorts by its column.
 
-A process opens into its regions, a region into its large folios: how they are mapped, who sits in their two
-owner slots (MM id: mappings), what is true (exclusive or shared) and what the kernel says.
-A folio with ! is one that it is wrong about.
+Sizes are read often, for that costs little. Who maps which folio costs more:
+processes whose sizes have changed are read first, and everything from time to
+time. All of it takes at most about 5 % of one core, so on a machine that has
+much to read it takes longer until everything was read again.
+
+A process opens into its regions, a region into its large folios: where they
+are, how they are mapped, the kernel's large and entire mapcount, who sits in
+the two owner slots (MM id: mappings), whether one address space is alone with
+it in truth (exclusive) or not (shared), and what the kernel says of that.
+Where it is wrong there is a !
 """
 )
 

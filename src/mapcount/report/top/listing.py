@@ -36,6 +36,8 @@ class Column(Generic[R]):
     """The order that this column stands for, if any."""
     left: bool = False
     """Words begin at the left, numbers end at the right."""
+    tail: bool = False
+    """Of a text that is too long the end is shown: it tells paths apart."""
     most: int = 0
     """The width that it takes where there is room; 0: no more than `width`."""
     leave_out: int = 0

@@ -77,12 +77,12 @@ def region_listing() -> Listing[RegionLine]:
         Column("perms", 5, lambda line: visible(line.region.region.perms), left=True, leave_out=1),
         Column("Rss", 5, lambda line: about(line.region.now.rss_kib), "rss"),
         Column("Pss", 5, lambda line: about(line.region.now.pss_kib), leave_out=3),
-        Column("change", 6, lambda line: _signed(line.then, line.pss_change), "change"),
+        Column("Pss +-", 6, lambda line: _signed(line.then, line.pss_change), "change"),
         Column("Uss", 5, lambda line: about(line.region.now.uss_kib), leave_out=2),
-        Column("change", 6, lambda line: _signed(line.then, line.uss_change), "change"),
+        Column("Uss +-", 6, lambda line: _signed(line.then, line.uss_change), "change"),
         Column("mistaken", 8, _mistaken, "mistaken"),
         Column("folios", 6, lambda line: count(line.region.folios), "folios"),
-        Column("name", 4, _name, left=True, most=200),
+        Column("name", 16, _name, left=True, tail=True, most=200),
     ]
     return Listing(columns, REGION_ORDERS, lambda line: line.start, lambda line: _name(line))
 
@@ -158,10 +158,10 @@ def folio_listing(page_kib: int) -> Listing[MappedFolio]:
         Column("kind", 5, lambda folio: folio.kind, left=True, leave_out=2),
         Column("by", 4, lambda folio: folio.levels or "?", left=True),
         Column("pages", 9, lambda folio: f"{folio.pages}/{1 << folio.order}", leave_out=4),
-        Column("total", 5, lambda folio: _number(folio.large_mapcount), leave_out=1),
-        Column("entire", 6, lambda folio: _number(folio.entire_mapcount), leave_out=3),
-        Column("slot 0", 11, lambda folio: _slot(folio, 0)),
-        Column("slot 1", 11, lambda folio: _slot(folio, 1)),
+        Column("large", 5, lambda folio: _number(folio.large_mapcount), leave_out=1),
+        Column("entire", 6, lambda folio: _number(folio.entire_mapcount), leave_out=1),
+        Column("slot 0", 9, lambda folio: _slot(folio, 0), most=14),
+        Column("slot 1", 9, lambda folio: _slot(folio, 1), most=14),
         Column("truth", 9, lambda folio: ANSWERS[folio.truth], left=True),
         Column("kernel", 9, _kernel, "mistaken", left=True),
     ]

@@ -38,7 +38,7 @@ def process_listing(clock: Callable[[], float], sort: str = "") -> Listing[Line]
         Column("change", 7, _uss_change, "uss-change"),
         Column("mistaken", 8, _mistaken, "mistaken"),
         Column("age", 4, lambda line: _age(line, clock()), leave_out=1),
-        Column("cgroup", 12, lambda line: visible(line.cgroup), left=True, most=60, leave_out=4),
+        Column("cgroup", 12, lambda line: visible(line.cgroup), left=True, tail=True, most=60, leave_out=4),
     ]
     return Listing(columns, ORDERS, lambda line: line.pid, _words, sort)
 

@@ -47,14 +47,14 @@ class Prompt(Input):
     Prompt { display: none; border: none; height: 1; padding: 0; background: transparent; }
     Prompt:focus { border: none; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.end_prompt", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.end_prompt", "leave")]
 
 
 class ListScreen(Screen[None]):
     """A head, one list or two, a line about their state, and keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("slash", "filter", "filter", key_display="/", priority=True),
         Binding("s", "sort", "sort"),
         Binding("p", "app.pause", "pause"),
         Binding("r", "app.now", "now"),
@@ -134,6 +134,10 @@ class ListScreen(Screen[None]):
 
     # -- keys -------------------------------------------------------------------------------------------
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key for the filter comes before all others, so that what is typed next is typed into it."""
+        return action != "filter" or not self.query_one(Prompt).display
+
     def action_sort(self) -> None:
         """Sort by the next thing."""
         self.listing.sort_by_next()
@@ -184,7 +188,7 @@ class ListScreen(Screen[None]):
     def _ask(self, value: str, placeholder: str) -> None:
         prompt = self.query_one(Prompt)
         prompt.placeholder, prompt.value, prompt.display = placeholder, value, True
-        prompt.focus()
+        self.set_focus(prompt)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Rows are filtered while one types."""
