@@ -25,7 +25,7 @@ from mapcount.schemes.scheme import Scheme
 from mapcount.tracking.folio import Folio
 from mapcount.tracking.invariants import violations
 from mapcount.tracking.questions import folio_maybe_mapped_shared
-from mapcount.tracking.rmap import Delta, folio_add_rmap, folio_remove_rmap
+from mapcount.tracking.rmap import folio_add_rmap, folio_remove_rmap
 from mapcount.tracking.truth import Truth
 
 NEVER_EXCLUSIVE = "never-exclusive-when-shared"
@@ -127,15 +127,17 @@ class Kept(NamedTuple):
     stat: int = 0
     """AnonPages or Mapped, in pages."""
     pmd_stat: int = 0
-    last: Delta = Delta()
-    """What the last event did besides; not part of the state."""
+    queued: bool = False
+    """Was it found partially mapped, so that an anonymous folio waits to be split? Kept where asked for."""
+    forked: bool = False
+    """Did fork duplicate mappings, so that writes fault? Kept where asked for."""
 
 
 class KernelFolio:
-    """A folio as the world's flavour counts it."""
+    """A folio as the world's flavour counts it. `anonymous`: also what befell it as anonymous memory."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, *, anonymous: bool = False) -> None:
+        self._world, self._anonymous = world, anonymous
 
     def start(self) -> Kept:
         """A new folio."""
@@ -148,7 +150,11 @@ class KernelFolio:
         folio.refcount = max(total, folio.refcount)
         delta = change(folio, event.page, event.nr, event.mm, level)
         folio.refcount = total
-        return Kept(folio, counters.stat + delta.stat, counters.pmd_stat + delta.pmd_stat, delta)
+        stat, pmd_stat = counters.stat + delta.stat, counters.pmd_stat + delta.pmd_stat
+        if not self._anonymous or not total:
+            return Kept(folio, stat, pmd_stat)
+        queued = counters.queued or delta.partially_mapped
+        return Kept(folio, stat, pmd_stat, queued, counters.forked or event.op in COUNTS_LIKE)
 
     def key(self, counters: Kept) -> Hashable:
         """Every counter, and the statistics."""
@@ -157,7 +163,7 @@ class KernelFolio:
         pages = tuple(f.page_mapcount.runs()) if f.page_mapcount else ()
         return (
             f.large_mapcount, f.entire_mapcount, f.nr_pages_mapped, f.total_mapped_pages, slots, pages,
-            counters.stat, counters.pmd_stat,
+            *counters[1:],
         )  # fmt: skip
 
     def maybe_shared(self, counters: Kept, total: int) -> bool:

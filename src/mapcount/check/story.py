@@ -20,7 +20,7 @@ from mapcount.replay.trace import Op
 from mapcount.scenario.printing import show_size
 from mapcount.tracking.flavour import PMD_ORDER
 
-NAMES = "ABCDEFGH"
+NAMES = "ABCDEFGHIJKL"
 """Processes by MM id, from 1 on."""
 REGION = "heap"
 FILE = "ring"
@@ -35,9 +35,13 @@ class Told:
     """A story so far: its lines, and where each process has the folio at the end."""
 
     unit: int
+    private: bool
+    """Is it private memory, and not a file?"""
     lines: list[str] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     """By process that maps the folio: a region, or a part of it, that maps some of it."""
+    pages: dict[tuple[str, int], str] = field(default_factory=dict)
+    """By process and page that it maps: where."""
 
 
 def unit_of(world: World) -> int:
@@ -47,7 +51,7 @@ def unit_of(world: World) -> int:
 
 def name_of(mm: int) -> str:
     """The process that an mm of the world is."""
-    return NAMES[mm - 1]
+    return NAMES[mm - 1] if mm <= len(NAMES) else f"M{mm}"
 
 
 def _part(region: str, page: int, nr: int, unit: int, pages: int) -> str:
@@ -65,7 +69,7 @@ def _part(region: str, page: int, nr: int, unit: int, pages: int) -> str:
 
 def as_private_memory(world: World, path: Sequence[Event]) -> Told:
     """The path told with fork, munmap and exit. Raises Untellable where it has other events."""
-    story = _Private(world, Told(unit_of(world)))
+    story = _Private(world, Told(unit_of(world), private=True))
     at = 0
     while at < len(path):
         at += story.tell(path[at:])
@@ -147,8 +151,7 @@ class _Private:
     def finish(self) -> Told:
         """The story, and where the folio is now."""
         for mm, held in enumerate(self._tables, 1):
-            if held.entries:
-                self._told.places[name_of(mm)] = _somewhere(REGION, held, self._told.unit, self._world.pages)
+            _place(self._told, name_of(mm), REGION, held, self._world.pages)
         return self._told
 
 
@@ -158,12 +161,15 @@ def _is_whole(events: Sequence[Event], held: Mappings) -> bool:
     return runs == list(runs_of(held))
 
 
-def _somewhere(region: str, held: Mappings, unit: int, pages: int) -> str:
-    """A part of the region that is mapped."""
-    if held.pmds:
-        return region
-    page, nr = next(runs_of(held))
-    return _part(region, page, nr, unit, pages)
+def _place(told: Told, process: str, region: str, held: Mappings, pages: int) -> None:
+    """Write down which pages a process maps in a region, where it does not map them elsewhere too."""
+    if not held.entries:
+        return
+    first = (0, pages) if held.pmds else next(runs_of(held))
+    told.places.setdefault(process, _part(region, *first, told.unit, pages))
+    for page in range(pages):
+        if held.pmds or held.ptes[page]:
+            told.pages.setdefault((process, page), _part(region, page, 1, told.unit, pages))
 
 
 # -- a file ------------------------------------------------------------------------------------------------
@@ -174,7 +180,7 @@ def as_file(world: World, path: Sequence[Event], unit: int | None = None) -> Tol
 
     A process to begin with makes the file; it maps nothing any more when the story begins.
     """
-    told = Told(unit or unit_of(world))
+    told = Told(unit or unit_of(world), private=False)
     layers = {mm: _Layers(world, name_of(mm), told.unit) for mm in range(1, world.mms + 1)}
     lines = [line for event in path for line in layers[event.mm].tell(event)]
     size, who = show_size(world.pages * told.unit), sorted({event.mm for event in path})
@@ -186,7 +192,9 @@ def as_file(world: World, path: Sequence[Event], unit: int | None = None) -> Tol
         " ; ".join(f"init fork {name_of(mm)}" for mm in who),
         *lines,
     ]
-    told.places = {name_of(mm): place for mm in who if (place := layers[mm].somewhere())}
+    for mm in who:
+        for region, held in layers[mm].regions.items():
+            _place(told, name_of(mm), region, held, world.pages)
     return told
 
 
@@ -244,10 +252,3 @@ class _Layers:
 
     def _where(self, region: str, pages: range) -> str:
         return _part(region, pages.start, len(pages), self._unit, self._world.pages)
-
-    def somewhere(self) -> str | None:
-        """A part of a region that is mapped, if any is."""
-        for region, held in self.regions.items():
-            if held.entries:
-                return _somewhere(region, held, self._unit, self._world.pages)
-        return None
