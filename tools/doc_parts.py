@@ -78,7 +78,7 @@ def audit_short() -> str:
     """What the README shows of an audit: what changes, and for whom."""
     command = "mapcount audit --from captures/demo.capture"
     (lines,) = outputs((command,))
-    (rss,) = [i for i, line in enumerate(lines) if line.split()[:2] == ["now", "under"]]
+    (rss,) = [i for i, line in enumerate(lines) if line.split() == ["under"]]
     (large,) = [i for i, line in enumerate(lines) if "large folios (" in line]
     (processes,) = [i for i, line in enumerate(lines) if line == "Processes"]
     (sizes,) = [i for i, line in enumerate(lines) if line.startswith("Large folios by size")]
