@@ -22,6 +22,8 @@ from mapcount.replay.grouping import DOES
 from mapcount.replay.schemes import CHANGE, compiled
 from mapcount.schemes.scheme import Scheme
 
+Progress = Callable[[int, int, int], None]
+
 MOST_SHOWN = 8
 """Differences that are kept."""
 TOLD_EVERY = 4096
@@ -69,11 +71,12 @@ def agree(
     scheme: Scheme | None = None,
     *,
     most_states: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Agreement:
     """Take every transition of the world both ways. Stops after `most_states` states.
 
-    `progress` is told of the states found and the depth. Raises SchemeError where a scheme does not compile.
+    `progress` is told of the depth, the states waiting and those found. Raises SchemeError where a scheme
+    does not compile.
     """
     began = time.perf_counter()
     subject: Subject = SchemeState(scheme, world) if scheme else KernelFolio(world)
@@ -93,7 +96,7 @@ def agree(
     seen = 0
     for seen, state in enumerate(search, 1):
         if progress is not None and seen % TOLD_EVERY == 0:
-            progress(search.states, state.depth)
+            progress(state.depth, search.states - seen, search.states)
         if most_states is not None and search.states > most_states:
             break
     beside.flush()

@@ -31,6 +31,8 @@ class Counterexample:
     """A scenario, as text, and the path that it tells."""
 
     text: str
+    world: World
+    """Where the path leads: that which was explored, without PMDs if there is none on the path."""
     path: tuple[Event, ...]
     unit: int
     """Pages of the scenario for each page of the world."""
@@ -110,7 +112,7 @@ def _told(
         except ScenarioError:
             continue
         if not acted.failures and found.shows(acted):
-            return Counterexample(text, tuple(path), told.unit)
+            return Counterexample(text, world, tuple(path), told.unit)
     return None
 
 

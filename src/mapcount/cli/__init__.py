@@ -17,6 +17,7 @@ COMMANDS = {
     "capture": "Write down what audit needs to know of a machine.",
     "conform": "Act scenarios out with real processes; is the kernel as simulated?",
     "bench": "Measure what fork, munmap and copy-on-write cost on this kernel.",
+    "check": "Prove it in small worlds: every reachable state, every invariant.",
     "replay": "Replay a trace of mapping events, billions if need be; or make one.",
     "compare": "Compare schemes on a trace: how often wrong, and at what cost?",
     "layout": "Draw struct folio before and after owner tracking.",

@@ -230,10 +230,12 @@ def _print(data: dict[str, Any], draw: Any, *, as_json: bool) -> None:
         out.print(*draw(data, width=out.width), sep="\n", soft_wrap=True)
 
 
-def _progress(states: int, depth: int) -> None:
-    """One line on a terminal, which the report replaces."""
+def _progress(depth: int, layer: int, states: int) -> None:
+    """One line on a terminal, which the report replaces: `layer` states in the last of `depth` layers."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{states:,} states, {depth} events deep", err=True, nl=False)
+        click.echo(
+            f"\r\x1b[K{states:,} states, {depth} events deep, {layer:,} more there", err=True, nl=False
+        )
 
 
 def _write(path: Path, data: dict[str, Any], *, force: bool) -> None:

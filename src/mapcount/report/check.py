@@ -75,7 +75,7 @@ def _counts(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     yield Text()
     states = f"{data['states']:,}"
     if data.get("reduced") and data["unreduced_states"] != data["states"]:
-        states += f", which stand for {data['unreduced_states']:,}: mms are interchangeable"
+        states += f" up to symmetry, which stand for {data['unreduced_states']:,}"
     yield from _row("states", states, width)
     yield from _row("transitions", f"{data['transitions']:,}", width)
     yield from _row("depth", f"{plural(data['depth'], 'event')} to the farthest state", width)

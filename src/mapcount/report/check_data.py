@@ -93,7 +93,7 @@ def _wrongly(world: World, found: WronglyShared | None, told: Told) -> dict[str,
     story = told.get(WRONGLY_SHARED)
     return {
         "states": found.states,
-        "path": path_in_words(world, story.path if story else found.path),
+        "path": path_in_words(story.world, story.path) if story else path_in_words(world, found.path),
         "scenario": _text(told, WRONGLY_SHARED),
         "lasts": None if found.longest is None else path_in_words(world, found.longest),
         "around": path_in_words(world, found.around),
