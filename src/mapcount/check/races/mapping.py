@@ -1,0 +1,336 @@
+"""Programs that make mappings come and go: unmap, fork, splitting a PMD, write faults, swap-in.
+
+Each follows mechanism, section 6. A program holds the page table lock of the table that it changes, and
+takes references before it maps and gives them back after it unmapped.
+"""
+
+from __future__ import annotations
+
+from mapcount.check.races.folio import (
+    ENTIRE,
+    MM_IDS,
+    NO_SLOT,
+    PINS,
+    REFCOUNT,
+    SHARED,
+    STILL_ENTIRE,
+    SWAP_CACHE,
+    SWAP_USERS,
+    TOO_FEW_REFERENCES,
+    TOO_MANY_MAPPINGS,
+    TOTAL,
+    FolioOps,
+    exclusive,
+    mm_id,
+)
+from mapcount.check.races.memory import Load, Note, Protected, Steps, Store, Update, add, put
+from mapcount.check.races.tables import (
+    BY_PTES,
+    ELSEWHERE,
+    NONE,
+    PRESENT,
+    READ,
+    SPLITTING,
+    SWAP,
+    SWAP_EXCLUSIVE,
+    SWAPPED,
+    WRITE,
+    Table,
+)
+
+Pages = tuple[int, ...]
+
+
+def fork_count(mm: str) -> str:
+    """The cell of an mm's sequence count: odd while a fork of it write-protects, and never the same again."""
+    return f"{mm} forks"
+
+
+def unmap(folio: FolioOps, table: Table, pages: Pages) -> Steps[None]:
+    """Unmap pages as munmap() or exit would: PTEs, then mapcounts, and references once all is unlocked."""
+    yield from table.lock()
+    mapped = swapped = 0
+    for page in pages:
+        entry = yield from table.entry(page)
+        if entry != NONE:
+            yield from table.clear_pte(page)
+        mapped += entry in PRESENT
+        swapped += entry in SWAPPED
+    if swapped:
+        yield Update(SWAP_USERS, add(-swapped), f"{swapped} swap entries less")
+    if mapped:
+        if not folio.rules.mapcount_before_reference:
+            yield from folio.put(mapped)
+        yield from folio.remove_mappings(table.mm_id, mapped, table.mm)
+    yield from table.unlock()
+    if mapped and folio.rules.mapcount_before_reference:
+        yield from folio.put(mapped)
+
+
+def unmap_pmd(folio: FolioOps, table: Table) -> Steps[None]:
+    """Unmap a folio that a PMD maps."""
+    yield from table.lock()
+    entry = yield from table.huge_entry()
+    mapped = entry in PRESENT
+    if mapped:
+        yield from table.set_pmd(NONE)
+        if not folio.rules.mapcount_before_reference:
+            yield from folio.put()
+        yield from folio.remove_pmd_mapping(table.mm_id, table.mm)
+    yield from table.unlock()
+    if mapped and folio.rules.mapcount_before_reference:
+        yield from folio.put()
+
+
+def split_pmd(folio: FolioOps, table: Table) -> Steps[None]:
+    """Map by PTEs what a PMD maps; the page table is locked. The PMD's reference becomes one of a PTE.
+
+    So the total is one more than there are references for it, until the PMD's mapping is gone.
+    """
+    pages = tuple(range(folio.nr_pages))
+    (mark,) = yield Protected((exclusive(0),))
+    entry = yield from table.huge_entry()
+    yield from table.set_pmd(SPLITTING)
+    yield Note(table.split, put(1))
+    yield from folio.get(folio.nr_pages - 1)
+    if mark:
+        for page in pages[1:]:
+            yield from folio.mark_exclusive(page)
+    yield from folio.add_mappings(table.mm_id, folio.nr_pages, table.mm)
+    for page in pages:
+        yield from table.set_pte(page, entry)
+    yield from table.set_pmd(BY_PTES)
+    yield from folio.remove_pmd_mapping(table.mm_id, table.mm)
+
+
+def fork(folio: FolioOps, parent: Table, child: Table, pages: Pages) -> Steps[None]:
+    """Copy a batch of PTEs. What is exclusive and may be pinned is copied at once, never shared."""
+    (count,) = yield from _begin_fork(parent)
+    yield from child.lock()
+    yield from parent.lock()
+    shared: Pages = ()
+    for page in pages:
+        entry = yield from parent.entry(page)
+        if entry in SWAPPED:
+            yield Update(SWAP_USERS, add(1), "a swap entry more")
+            if entry == SWAP_EXCLUSIVE:
+                yield from parent.set_pte(page, SWAP)
+            yield from child.set_pte(page, SWAP)
+        elif entry in PRESENT:
+            (mark,) = yield Protected((exclusive(page),))
+            pins = 0
+            if mark:
+                pins = yield Load(PINS, "pins?")
+                if pins:
+                    yield from child.set_pte(page, ELSEWHERE)
+                else:
+                    yield from folio.unmark_exclusive(page)
+            shared = shared if pins else (*shared, page)
+            pins = 0
+    if shared:
+        if folio.rules.reference_before_mapcount:
+            yield from folio.get(len(shared))
+        yield from folio.add_mappings(child.mm_id, len(shared), child.mm)
+        if not folio.rules.reference_before_mapcount:
+            yield from folio.get(len(shared))
+    for page in shared:
+        yield from parent.set_pte(page, READ)
+        yield from child.set_pte(page, READ)
+    yield from parent.unlock()
+    yield from child.unlock()
+    yield Store(fork_count(parent.mm), count + 2, f"{parent.mm}'s fork is over")
+
+
+def fork_pmd(folio: FolioOps, parent: Table, child: Table) -> Steps[None]:
+    """Copy a PMD as a PMD. If it is exclusive and may be pinned, nothing is shared here."""
+    (count,) = yield from _begin_fork(parent)
+    yield from child.lock()
+    yield from parent.lock()
+    entry = yield from parent.huge_entry()
+    if entry in PRESENT:
+        (mark,) = yield Protected((exclusive(0),))
+        pins = 0
+        if mark:
+            pins = yield Load(PINS, "pins?")
+            if not pins:
+                yield from folio.unmark_exclusive(0)
+        if not pins:
+            yield from folio.get()
+            yield Update(ENTIRE, add(1), "entire + 1")
+            yield from folio.add_mappings(child.mm_id, 1, child.mm)
+            yield from parent.set_pmd(READ)
+            yield from child.set_pmd(READ)
+        pins = 0
+    yield from parent.unlock()
+    yield from child.unlock()
+    yield Store(fork_count(parent.mm), count + 2, f"{parent.mm}'s fork is over")
+
+
+def _begin_fork(parent: Table) -> Steps[tuple[int]]:
+    count = yield Load(fork_count(parent.mm), f"{parent.mm}'s forks?")
+    yield Store(fork_count(parent.mm), count + 1, f"{parent.mm} forks")
+    return (count,)
+
+
+def write_fault(folio: FolioOps, table: Table, page: int) -> Steps[None]:
+    """Write to a page that is mapped read-only: reuse it if nobody else has it, otherwise copy it."""
+    yield from table.lock()
+    entry = yield from table.entry(page)
+    if entry == READ:
+        (mark,) = yield Protected((exclusive(page),))
+        reuse = bool(mark)
+        if not mark:
+            reuse = yield from can_reuse(folio, table)
+            if reuse:
+                yield from folio.mark_exclusive(page)
+        if reuse:
+            yield from table.set_pte(page, WRITE)
+        else:
+            yield from _copy(folio, table, page)
+    yield from table.unlock()
+
+
+def can_reuse(folio: FolioOps, table: Table) -> Steps[bool]:
+    """May the faulting mm reuse a page of this folio? Asked without a lock first, then again under it."""
+    total = yield Load(TOTAL, "total?")
+    if total <= 1:
+        return False
+    word = yield Load(MM_IDS, "mm_ids?")
+    if word & SHARED:
+        return False
+    if not folio.rules.assert_when_stable:
+        entire = yield Load(ENTIRE, "assert: entire is 0")
+        yield from folio.warn_unless(entire == 0, STILL_ENTIRE)
+    cached = yield Load(SWAP_CACHE, "in the swap cache?")
+    allowed = folio.nr_pages if cached and not folio.rules.wait_for_swap_cache else 0
+    if cached and folio.rules.wait_for_swap_cache:
+        locked = yield from folio.trylock()
+        if not locked:
+            return False
+        yield from folio.free_swap()
+        yield from folio.unlock()
+    total = yield Load(TOTAL, "total?")
+    if folio.rules.compare_references:
+        references = yield Load(REFCOUNT, "references?")
+        if references != total + allowed:
+            return False
+    if not folio.rules.recheck_under_lock:
+        return True
+    del cached
+    return (yield from _recheck(folio, table, allowed))
+
+
+def _recheck(folio: FolioOps, table: Table, allowed: int) -> Steps[bool]:
+    """The decision under the mapcount lock, where neither total nor flag can change."""
+    yield from folio.lock_large_mapcount()
+    word, total = yield Protected((MM_IDS, TOTAL))
+    references = yield Load(REFCOUNT, "references?")
+    yield from folio.warn_unless(total <= references, TOO_FEW_REFERENCES)
+    same = references == total + allowed or not folio.rules.compare_references
+    reuse = same and not word & SHARED
+    del references, same
+    if reuse:
+        yield from folio.warn_unless(total <= folio.nr_pages, TOO_MANY_MAPPINGS)
+        yield from folio.warn_unless(table.mm_id in (mm_id(word, 0), mm_id(word, 1)), NO_SLOT)
+        if folio.rules.assert_when_stable:
+            entire = yield Load(ENTIRE, "assert: entire is 0")
+            yield from folio.warn_unless(entire == 0, STILL_ENTIRE)
+            del entire
+    yield from folio.unlock_large_mapcount(word)
+    return reuse
+
+
+def _copy(folio: FolioOps, table: Table, page: int) -> Steps[None]:
+    """Copy the page while the page table is unlocked; if it is still mapped then, the copy replaces it."""
+    yield from folio.get()
+    yield from table.unlock()
+    yield from table.lock()
+    entry = yield from table.entry(page)
+    same = entry == READ
+    del entry
+    if same:
+        yield from table.clear_pte(page)
+        yield from table.set_pte(page, ELSEWHERE)
+        if not folio.rules.mapcount_before_reference:
+            yield from folio.put()
+        yield from folio.remove_mappings(table.mm_id, 1, table.mm)
+        if folio.rules.mapcount_before_reference:
+            yield from folio.put()
+    yield from folio.put()
+
+
+def write_fault_pmd(folio: FolioOps, table: Table) -> Steps[None]:
+    """Write to a folio that a PMD maps read-only: reuse it whole if this is its one reference, else split."""
+    yield from table.lock()
+    entry = yield from table.huge_entry()
+    if entry == READ:
+        (mark,) = yield Protected((exclusive(0),))
+        reuse = bool(mark)
+        if not mark:
+            reuse = yield from _can_reuse_whole(folio)
+        if reuse:
+            if not mark:
+                yield from folio.mark_exclusive(0)
+            yield from table.set_pmd(WRITE)
+        else:
+            yield from split_pmd(folio, table)
+            yield from table.unlock()
+            yield from write_fault(folio, table, 0)
+            return
+    yield from table.unlock()
+
+
+def _can_reuse_whole(folio: FolioOps) -> Steps[bool]:
+    locked = yield from folio.trylock()
+    if not locked:
+        return False
+    yield from folio.free_swap()
+    references = yield Load(REFCOUNT, "references?")
+    alone = bool(references == 1)
+    del references
+    yield from folio.unlock()
+    return alone
+
+
+def swap_in(folio: FolioOps, table: Table, pages: Pages) -> Steps[None]:
+    """Fault pages back in that are still in the swap cache. Its own entries gone, it may leave that."""
+    cached = yield Load(SWAP_CACHE, "in the swap cache?")
+    got = False
+    if cached:
+        got = yield from folio.try_get()
+    if not got:
+        return
+    yield from folio.lock()
+    (cached,) = yield Protected((SWAP_CACHE,))
+    mapped = 0
+    if cached:
+        yield from table.lock()
+        mapped = yield from _map_swapped(folio, table, pages)
+        yield from table.unlock()
+    yield from folio.unlock()
+    if not mapped:
+        yield from folio.put()
+
+
+def _map_swapped(folio: FolioOps, table: Table, pages: Pages) -> Steps[int]:
+    """Map what is still a swap entry; the reference that the caller has becomes that of a PTE."""
+    found: tuple[tuple[int, int], ...] = ()
+    for page in pages:
+        entry = yield from table.entry(page)
+        if entry in SWAPPED:
+            found = (*found, (page, entry))
+    n = len(found)
+    if not n:
+        return 0
+    yield Update(SWAP_USERS, add(-n), f"{n} swap entr{'ies' if n > 1 else 'y'} less")
+    yield from folio.free_swap()
+    if n > 1 and folio.rules.reference_before_mapcount:
+        yield from folio.get(n - 1)
+    yield from folio.add_mappings(table.mm_id, n, table.mm)
+    if n > 1 and not folio.rules.reference_before_mapcount:
+        yield from folio.get(n - 1)
+    for page, entry in found:
+        if entry == SWAP_EXCLUSIVE:
+            yield from folio.mark_exclusive(page)
+        yield from table.set_pte(page, WRITE if entry == SWAP_EXCLUSIVE else READ)
+    return n
