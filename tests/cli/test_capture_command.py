@@ -6,7 +6,8 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,30 @@ def test_a_mistake_is_one_clear_message(tmp_path: Path, args: list[str], code: i
     assert (code, "") == (result.exit_code, result.stdout)
     assert message in result.stderr
     assert [] == os.listdir(tmp_path)
+
+
+def test_a_capture_of_itself_alone_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nobody but the command itself could be read, nothing is written, unless it was asked for."""
+    alone = replace(SOURCE, processes=SOURCE.processes[:1], own_pid=10)
+    monkeypatch.setattr(live_source, "open_live_source", lambda: nullcontext(alone))
+    result = run("--all", "-o", tmp_path / "c")
+    assert (3, []) == (result.exit_code, os.listdir(tmp_path))
+    assert "none of the processes could be read; the first: 12 (refuses)" in result.stderr
+    assert 0 == run("--pid", 10, "--pid", 12, "-o", tmp_path / "c").exit_code
+
+
+def test_a_place_where_nothing_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written is named as it was asked for, and not by its temporary name."""
+
+    def forbidden(self: Path, mode: int) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", forbidden)
+    result = run("--all", "-o", tmp_path / "c")
+    assert (3, f"{tmp_path / 'c'}: Permission denied: nothing was written\n") == (
+        result.exit_code,
+        result.stderr,
+    )
 
 
 def test_a_target_that_cannot_be(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def new_directory(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{_start_time(os.getpid())}.new")
     with signals_raise(), ExitStack() as opened:
         try:
-            temporary.mkdir(mode=0o700)
+            _make(temporary, target)
             with suppress(OSError):  # a file system without locks
                 opened.enter_context(_locked(temporary))
             yield temporary
@@ -67,6 +67,15 @@ def remove_stale(target: Path, is_ours: Callable[[str], bool]) -> list[Path]:
             shutil.rmtree(path)
             removed.append(path)
     return removed
+
+
+def _make(temporary: Path, target: Path) -> None:
+    """Make the directory. What is in the way of it is in the way of `target`, so that is what errors name."""
+    try:
+        temporary.mkdir(mode=0o700)
+    except OSError as error:
+        error.filename = str(target)
+        raise
 
 
 def _may_be_removed(path: Path) -> bool:

@@ -100,7 +100,7 @@ def write_capture(
                 writer.add(pid)
             except Unreadable as reason:
                 unreadable.append(reason)
-        if unreadable and not writer.tables["processes"].rows:
+        if unreadable and not writer.has_others(selection):
             raise CannotHere(f"none of the processes could be read; the first: {unreadable[0]}")
         asked = selection == Selection()
         writer.close(every_cgroup=asked)
@@ -132,6 +132,8 @@ class _Writer:
         self._source, self._hiding, self._part_rows = source, hiding, part_rows
         self._reading = reading if source.machine.frames else None
         self._numbers, self._hidden = FolioNumbers(), Hidden()
+        self._written: set[int] = set()
+        """Processes that are in it, by number."""
         self._sharing: set[int] = set()
         self._cgroups: set[str] = set()
         self._inodes: set[int] = set()
@@ -179,6 +181,7 @@ class _Writer:
             "regions": [len(regions)],
             "blocks": [nr_blocks],
         }
+        self._written.add(process.pid)
         self._sharing.update(process.sharing)
         self._cgroups.add(process.cgroup)
         self.tables["processes"].append(PROCESSES.frame(row))
@@ -208,6 +211,11 @@ class _Writer:
         self.tables["cgroups"].append(cgroups_frame(stats))
         for table in self.tables.values():
             table.close()
+
+    def has_others(self, selection: Selection) -> bool:
+        """Is any process in it, besides the one that writes it and was not asked for by its number?"""
+        unasked = {self._source.own_pid} - set(selection.pids)
+        return bool(self._written - unasked)
 
     def _matters(self, stat: MemoryStat) -> bool:
         """Is a folio charged to this control group, or a process in it or below it?"""

@@ -49,7 +49,7 @@ def draw_reservations(overview: Overview) -> Iterator[Text]:
 def _why_at_least(audits: Sequence[Audit]) -> str:
     unseen = sum(len(audit.unseen) for audit in audits)
     reasons = {
-        "folios of processes that were not asked for are not in it": not all(audit.whole for audit in audits),
+        "folios of other processes are not in it": not all(audit.whole for audit in audits),
         "nor those of processes that could not be read": any(audit.unreadable for audit in audits),
         f"page tables of {plural(unseen, 'process', 'processes')} could not be read": unseen > 0,
         "of some folios it is not known how much is mapped": any(audit.partly_unknown for audit in audits),
