@@ -10,6 +10,7 @@ from pathlib import Path
 from mapcount.check.exploration import Exploration, Stopped, Verdict
 from mapcount.check.ledger import Ledger, claims
 from mapcount.check.paths import Paths, in_order
+from mapcount.check.scheme_search import explore_scheme
 from mapcount.check.search import MemoryUsedUp, Search
 from mapcount.check.world import World
 from mapcount.check.wrongly import wrongly_shared
@@ -36,13 +37,16 @@ def explore(
     `memory`: bytes that the search may use (default: half of the machine's). `most_states`: stop after the
     layer in which so many were found. `reduce`: explore states that differ by renaming once. `resume`: a
     directory to take up a search from, if it is there, and to leave it in if it is not exhausted.
-    `threads`: default, all cores.
+    `threads`: default, all cores. A scheme may look at pages and at MM ids, so its search is not reduced; it
+    has one thread, and cannot be taken up again.
 
     Raises CannotExplore for a world that is too large to begin, and KeyboardInterrupt never: an interrupted
     search says so in what it returns.
     """
     threads = threads or len(os.sched_getaffinity(0))
     memory = memory or default_memory()
+    if scheme is not None:
+        return explore_scheme(world, scheme, memory, most_states, progress)
     compile_all()
     start = time.perf_counter()
     with Search(world, threads=threads, memory=memory, reduced=reduce) as search:

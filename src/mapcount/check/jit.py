@@ -9,4 +9,8 @@ from mapcount.replay.jit import forget_stale, jit
 
 __all__ = ["jit"]
 
-forget_stale(Path(__file__).parent, Path(replay_jit.__file__).parent)
+_HERE, _REPLAY = Path(__file__).parent, Path(replay_jit.__file__).parent
+_LOOPS = ("rows", "expand", "settle", "scheme_states")
+"""The modules here that have compiled loops."""
+
+forget_stale(_HERE, *(_HERE / f"{name}.py" for name in _LOOPS), *_REPLAY.glob("*.py"))

@@ -7,8 +7,9 @@ between them are a small graph: if there is a way around in it, the mistake can 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,14 @@ class Slots(NamedTuple):
 Node = tuple[Tables, Slots]
 
 
+N = TypeVar("N", bound=Hashable)
+
+
 @dataclass
-class Graph:
+class Graph(Generic[N]):
     """Wrongly shared states, the events between them, and how often events end it."""
 
-    steps: dict[Node, list[tuple[Event, Node]]]
+    steps: dict[N, list[tuple[Event, N]]]
     endings: dict[Ending, int]
 
 
@@ -64,10 +68,10 @@ def wrongly_shared(search: Search, paths: Paths) -> WronglyShared | None:
     )
 
 
-def graph_of(search: Search, paths: Paths, owner: int) -> Graph:
+def graph_of(search: Search, paths: Paths, owner: int) -> Graph[Node]:
     """The graph of all wrongly shared states that were met, of this owner."""
     world, rules = search.world, search.rules
-    graph = Graph({}, dict.fromkeys(Ending, 0))
+    graph: Graph[Node] = Graph({}, dict.fromkeys(Ending, 0))
     events = [event for event in world.events if event.op not in COUNTS_LIKE]
     for mine, number in search.one.number.items():
         row = search.row(number << (owner - 1) * rules.bits)
@@ -82,7 +86,7 @@ def graph_of(search: Search, paths: Paths, owner: int) -> Graph:
 
 
 def _follow(
-    graph: Graph, paths: Paths, tables: Tables, codes: NDArray[np.int64], event: Event, owners: bool
+    graph: Graph[Node], paths: Paths, tables: Tables, codes: NDArray[np.int64], event: Event, owners: bool
 ) -> None:
     """Add an event in all states of a truth to the graph."""
     before = _slots(paths.slots[:, codes])
@@ -109,9 +113,9 @@ def _slots(columns: NDArray[np.int32]) -> list[Slots]:
     return [Slots(*(int(n) for n in column)) for column in columns.T]
 
 
-def way_around(graph: Graph, start: Node) -> tuple[Event, ...]:
+def way_around(graph: Graph[N], start: N) -> tuple[Event, ...]:
     """The fewest events from `start` back to it, through nothing but such states; empty if there are none."""
-    came: dict[Node, tuple[Node, Event]] = {}
+    came: dict[N, tuple[N, Event]] = {}
     queue = deque([start])
     while queue:
         node = queue.popleft()
@@ -125,7 +129,7 @@ def way_around(graph: Graph, start: Node) -> tuple[Event, ...]:
     return ()
 
 
-def _path(came: dict[Node, tuple[Node, Event]], start: Node) -> tuple[Event, ...]:
+def _path(came: dict[N, tuple[N, Event]], start: N) -> tuple[Event, ...]:
     """The events by which `start` was come back to."""
     node, event = came[start]
     path = [event]
@@ -135,10 +139,10 @@ def _path(came: dict[Node, tuple[Node, Event]], start: Node) -> tuple[Event, ...
     return tuple(reversed(path))
 
 
-def longest_way(graph: Graph, start: Node) -> tuple[Event, ...] | None:
+def longest_way(graph: Graph[N], start: N) -> tuple[Event, ...] | None:
     """The most events from `start` on, through nothing but such states. None: there is no end to them."""
-    best: dict[Node, tuple[Event, ...]] = {}
-    open_: set[Node] = set()
+    best: dict[N, tuple[Event, ...]] = {}
+    open_: set[N] = set()
     stack = [start]
     while stack:
         node = stack[-1]

@@ -15,14 +15,14 @@ def jit(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, nogil=True)(function)
 
 
-def forget_stale(here: Path, *others: Path) -> None:
-    """Remove the compiled code of the modules in `here` when any module there, or in `others`, has changed.
+def forget_stale(here: Path, *sources: Path) -> None:
+    """Remove the compiled code of the modules in `here` when any of the sources has changed.
 
     Numba looks only at the file of the function itself, but what that calls from other modules is compiled
     into it.
     """
     cache, found = here / "__pycache__", [numba.__version__]
-    for source in sorted(source for folder in (here, *others) for source in folder.glob("*.py")):
+    for source in sorted(sources):
         stat = source.stat()
         found.append(f"{source.name} {stat.st_size} {stat.st_mtime_ns}")
     stamp, text = cache / "compiled-from.txt", "\n".join(found)
@@ -40,4 +40,4 @@ def forget_stale(here: Path, *others: Path) -> None:
         return
 
 
-forget_stale(Path(__file__).parent)
+forget_stale(Path(__file__).parent, *Path(__file__).parent.glob("*.py"))
