@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
+from mapcount.cli.check_races import races_options
 from mapcount.cli.ending import end
 from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT, Flavour
@@ -36,7 +37,9 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     epilog="\b\nExamples:\n"
     "  mapcount check --flavour no-page-mapcount\n"
     "  mapcount check --scheme examples/last_mapper.py:LastMapper\n"
-    "  mapcount check --mms 4 --memory 4G --resume frontier"
+    "  mapcount check --mms 4 --memory 4G --resume frontier\n"
+    "  mapcount check --races\n"
+    "  mapcount check --mutate no-recheck"
 )
 @click.option(
     "--flavour",
@@ -98,6 +101,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option("-o", "target", metavar="FILE.scn", help="Write the scenario that shows what was found.")
 @click.option("--force", is_flag=True, help="Replace FILE.scn.")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
+@races_options
 def check(
     name: str,
     word: str | None,
@@ -122,6 +126,9 @@ def check(
     allow, in every order. What is explored is the code that runs everything else. A broken invariant is shown
     by the shortest way there, as a scenario. How a folio comes to be wrongly called shared, which is allowed,
     is shown too (docs/check.md).
+
+    With --races, explore every interleaving of small thread programs over one folio instead, access by access
+    (docs/races.md).
 
     Exit 1: an invariant is broken. Exit 3: not all of the world was explored.
     """
