@@ -262,6 +262,24 @@ def test_whole_folios_of_locked_shared_memory_are_locked(flavour: Flavour) -> No
     assert k.run("P", "h").mlocked
 
 
+@WITH_SLOTS
+@pytest.mark.parametrize("order", [4, 8])
+def test_a_folio_mapped_whole_by_unlike_entries_is_locked(flavour: Flavour, order: int) -> None:
+    """One page is writable and its neighbours are not, after a fork: the folio is locked all the same."""
+    k, size = Kernel(flavour), 1 << order
+    k.mmap("P", "h", 2 * size, orders=(order,))
+    k.write("P", "h")
+    k.fork("C")
+    k.exit("P")
+    k.write("C", "h", 3, 4)
+    k.do("mlock", "C", "h", lock=True)
+
+    assert [True, True] == [k.run("C", "h", page).mlocked for page in (0, size)]
+    k.write("C", "h", 5, 6)
+    k.do("mlock", "C", "h", lock=False)
+    assert [False, False] == [k.run("C", "h", page).mlocked for page in (0, size)]
+
+
 @EVERYWHERE
 def test_locking_what_may_not_be_accessed(flavour: Flavour) -> None:
     """Memory without access rights cannot be locked."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 
 from mapcount.sim.errors import ActionError
 from mapcount.sim.fault import fault_in, mark
 from mapcount.sim.machine import Machine
-from mapcount.sim.memory import Kind
+from mapcount.sim.memory import Kind, Piece
 from mapcount.sim.mm import Mm, Process
 from mapcount.sim.page_table import batched
 from mapcount.sim.vma import Vma
@@ -118,11 +119,9 @@ def mlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
         raise ActionError("memory that may not be accessed cannot be locked")
     for vma in parts(m, mm, start, stop, lambda vma: not vma.locked and vma.kind is not Kind.HUGETLB):
         vma.locked = True
-        for entry in mm.table.over(vma.start, vma.end):
-            if not (entry.swapped or entry.zero):
-                for piece in m.memory.pieces(entry.target, entry.n, cut=True):
-                    if piece.nr == piece.run.folio.nr_pages:
-                        m.mlock(piece.run)
+        for piece in _mapped(m, mm, vma):
+            if piece.nr == piece.run.folio.nr_pages:
+                m.mlock(piece.run)
     for vma in mm.vmas.over(start, stop):
         if vma.kind is not Kind.HUGETLB:
             first, last = max(vma.start, start), min(vma.end, stop)
@@ -148,10 +147,18 @@ def munlock(m: Machine, mm: Mm, start: int, stop: int) -> None:
     """Unlock [start, stop)."""
     for vma in parts(m, mm, start, stop, lambda vma: vma.locked):
         vma.locked = False
-        for entry in mm.table.over(vma.start, vma.end):
-            if not (entry.swapped or entry.zero):
-                for piece in m.memory.pieces(entry.target, entry.n, cut=True):
-                    m.munlock(piece.run)
+        for piece in _mapped(m, mm, vma):
+            m.munlock(piece.run)
+
+
+def _mapped(m: Machine, mm: Mm, vma: Vma) -> Iterator[Piece]:
+    """Which pages of which folios a VMA maps, as mlock sees it: by what follows each other.
+
+    A folio is mapped whole although some entries are writable or dirty and others are not.
+    """
+    for entry in batched([copy(entry) for entry in mm.table.over(vma.start, vma.end)]):
+        if not (entry.swapped or entry.zero):
+            yield from m.memory.pieces(entry.target, entry.n, cut=True)
 
 
 def teardown(m: Machine, mm: Mm) -> None:
