@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernels lint docs bench clean
+.PHONY: help run test test-browser test-kernels lint docs bench clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,11 @@ run: $(STAMP)  ## the main job: a machine audited, a story on all flavours, one 
 
 test: $(STAMP)  ## the whole test suite (under 4 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n auto
+
+test-browser: $(STAMP)  ## the pages in a real browser: Debian's chromium, installed if it is missing
+	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
+	  else echo "chromium is missing: install Debian's package chromium, or run this as root" >&2; exit 3; fi
+	@MAPCOUNT_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest tests/browser
 
 KERNELS ?= build/kernels
 
