@@ -35,6 +35,11 @@ OF_EVENTS = {
 OF_SLOTS = {*OF_STATES.values(), "free-slot-empty", "slots-distinct", "slot-fits"}
 
 
+def known() -> set[str]:
+    """Everything that a ledger may count."""
+    return {*OF_STATES.values(), *OF_EVENTS.values()}
+
+
 def claims(flavour: Flavour) -> list[str]:
     """The ids of the invariants that are evaluated for this flavour."""
     ids = [*dict.fromkeys([*OF_STATES.values(), *OF_EVENTS.values()])]
@@ -96,4 +101,9 @@ class Ledger:
             where = min(Place(depth, *(int(n) for n in row[1:])) for row in rows if row[0])
             self.first.setdefault(what, where)
         for row in rows:
-            row[0], row[1:] = 0, -1
+            clear(row)
+
+
+def clear(found: NDArray[np.int64]) -> None:
+    """Nothing was found: no times, and no first place."""
+    found[..., 0], found[..., 1:] = 0, -1

@@ -20,6 +20,10 @@ Layer = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 """Keys, ascending, and the states first met there, as rows of bits."""
 
 
+class NoPath(RuntimeError):
+    """A state is said to be met so soon, and is not."""
+
+
 class Paths:
     """Shortest paths to states within `depth` events of the start.
 
@@ -82,7 +86,7 @@ class Paths:
             (same,) = np.nonzero((held[:, : len(codes)] == wanted[:, None]).all(0))
             if len(same):
                 return event, before, int(codes[same[0]])
-        raise AssertionError("a state was met that no event leads to")
+        raise NoPath(f"no event leads to {self.state(tables, code)}")
 
     def _steps_back(self, tables: Tables) -> Iterator[tuple[Event, Tables]]:
         world = self.search.world

@@ -100,12 +100,40 @@ def find(shard: Any, key: Any, hashed: Any, add: bool) -> Any:
 
 
 @jit
+def fill(shard: Any, me: int, shards: int, keys: Any, visited: Any, frontier: Any) -> Any:
+    """Put the rows that are this shard's into it, empty as it is. Returns whether there was room."""
+    for k in range(len(keys)):
+        hashed = mix(keys[k])
+        if shard_of(hashed, shards) != np.uint64(me):
+            continue
+        row = find(shard, keys[k], hashed, True)
+        if row < 0:
+            return False
+        shard.visited[row] = visited[k]
+        shard.frontier[row] = frontier[k]
+        if frontier[k].any():
+            shard.active[shard.counts[COMING]] = row
+            shard.counts[COMING] += 1
+    return True
+
+
+@jit
 def popcount(word: Any) -> Any:
     """How many bits are set."""
     w = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     w = (w & np.uint64(0x3333333333333333)) + ((w >> np.uint64(2)) & np.uint64(0x3333333333333333))
     w = (w + (w >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return np.int64((w * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@jit
+def bits_of(rows: Any) -> Any:
+    """How many bits are set in all rows."""
+    n = 0
+    for k in range(rows.shape[0]):
+        for w in range(rows.shape[1]):
+            n += popcount(rows[k, w])
+    return n
 
 
 @jit

@@ -47,7 +47,7 @@ NO_LEADS = np.zeros((0, 0), np.int64)
 MOST_WORDS = 1 << 12
 MOST_STATES = (1 << 31) - 2
 MOST_WRONGLY = 1 << 14
-"""Wrongly shared states whose graph is looked through: the first ones. Only schemes that err a lot have more."""
+"""Wrongly shared states whose graph is looked through, the first ones. Only bad schemes have more."""
 
 
 class SchemeSearch:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mapcount.check.expand import FAULTS, Rules, expand
 from mapcount.check.exploration import CannotExplore
-from mapcount.check.ledger import Ledger
+from mapcount.check.ledger import Ledger, clear
 from mapcount.check.one_mm import OneMm
 from mapcount.check.rows import COMING, FULL, Shard, bytes_per_row, find, mix, new_shard, shard_of
 from mapcount.check.settle import KINDS, NEW_STATES, STANDS_FOR, settle, take_back
@@ -78,8 +78,15 @@ class Search:
         shard.counts[COMING] = 1
 
     def settle(self) -> int:
-        """Judge and count the states of the layer that was met last. Returns how many there are."""
-        self._each(self._settle)
+        """Judge and count the states of the layer that was met last. Returns how many there are.
+
+        Raises KeyboardInterrupt, when that is done.
+        """
+        interrupted = False
+        try:
+            self._each(self._settle)
+        except KeyboardInterrupt:
+            interrupted = True
         layer = sum(int(sums[NEW_STATES]) for sums in self._sums)
         stands_for = sum(int(sums[STANDS_FOR]) for sums in self._sums) if self.rules.reduced else layer
         if layer:
@@ -87,6 +94,8 @@ class Search:
         self.ledger.judged(self._found)
         for sums in self._sums:
             sums[:] = 0
+        if interrupted:
+            raise KeyboardInterrupt
         return layer
 
     def expand(self) -> None:
@@ -112,13 +121,13 @@ class Search:
             tried[0] = 0
 
     def _undo(self) -> None:
-        self._each(lambda me: take_back(self.shards[me]))
+        for me, shard in enumerate(self.shards):
+            take_back(shard)
+            self._tried[me][0] = 0
+            clear(self._faults[me])
         for shard, active in zip(self.shards, self._actives, strict=True):
             shard.counts[FULL] = 0
             shard.counts[COMING] = active
-            shard.queue[:active] = shard.active[:active]
-            rows = shard.active[:active]
-            shard.coming[rows] = shard.frontier[rows]
 
     def _settle(self, me: int) -> None:
         settle(
@@ -190,6 +199,6 @@ def _truths(world: World, one: OneMm, reduced: bool) -> int:
 
 def _none(kinds: int, columns: int) -> NDArray[np.int64]:
     """Counts of nothing, with no first place."""
-    found = np.full((kinds, columns), -1, np.int64)
-    found[:, 0] = 0
+    found = np.zeros((kinds, columns), np.int64)
+    clear(found)
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mapcount.check.exploration import Ending, WronglyShared
-from mapcount.check.ledger import WRONGLY
+from mapcount.check.ledger import WRONGLY, Ledger
 from mapcount.check.paths import Paths, in_order, names_of, renamed_events
 from mapcount.check.search import Search
 from mapcount.check.world import COUNTS_LIKE, Event, Tables
@@ -35,6 +35,7 @@ class Slots(NamedTuple):
 Node = tuple[Tables, Slots]
 
 
+NONE = np.zeros(0, np.int64)
 N = TypeVar("N", bound=Hashable)
 
 
@@ -46,21 +47,36 @@ class Graph(Generic[N]):
     endings: dict[Ending, int]
 
 
-def wrongly_shared(search: Search, paths: Paths) -> WronglyShared | None:
-    """The story, if it was met at all. `search` has ended, or stopped."""
-    first = search.ledger.first.get(WRONGLY)
+Rows = dict[tuple[int, int], NDArray[np.int64]]
+"""By (mm, number of its mappings), where nobody else maps the folio: codes of wrongly shared states."""
+
+
+def lone_rows(search: Search) -> Rows:
+    """Those of a search. Up to symmetry, the mm is the last."""
+    rules, found = search.rules, {}
+    for mm in [rules.mms] if rules.reduced else range(1, rules.mms + 1):
+        for number, entries in enumerate(search.one.table.entries):
+            row = search.row(number << (mm - 1) * rules.bits)
+            if row is not None and entries > 1:
+                found[mm, number] = search.codes.members(row & search.masks.shared)
+    return found
+
+
+def wrongly_shared(ledger: Ledger, rows: Rows, paths: Paths) -> WronglyShared | None:
+    """The story, if it was met at all."""
+    first = ledger.first.get(WRONGLY)
     if first is None:
         return None
     state, path = paths.to(first)
     owner = next(mm for mm, mine in enumerate(state.tables, 1) if mine.entries)
-    graph = graph_of(search, paths, owner)
+    graph = graph_of(rows, paths, owner)
     start = (state.tables, Slots(*state[1:5], int(state.shared)))
     around = way_around(graph, start)
     longest = None if around else longest_way(graph, start)
-    names = names_of(path, search.world.mms)
+    names = names_of(path, paths.search.world.mms)
     longest = None if longest is None else renamed_events(longest, names)
     return WronglyShared(
-        search.ledger.times[WRONGLY],
+        ledger.times[WRONGLY],
         *in_order(state, path),
         longest,
         renamed_events(around, names),
@@ -68,16 +84,13 @@ def wrongly_shared(search: Search, paths: Paths) -> WronglyShared | None:
     )
 
 
-def graph_of(search: Search, paths: Paths, owner: int) -> Graph[Node]:
+def graph_of(rows: Rows, paths: Paths, owner: int) -> Graph[Node]:
     """The graph of all wrongly shared states that were met, of this owner."""
-    world, rules = search.world, search.rules
+    world = paths.search.world
     graph: Graph[Node] = Graph({}, dict.fromkeys(Ending, 0))
     events = [event for event in world.events if event.op not in COUNTS_LIKE]
-    for mine, number in search.one.number.items():
-        row = search.row(number << (owner - 1) * rules.bits)
-        if row is None or mine.entries < 2:
-            continue
-        codes = search.codes.members(row & search.masks.shared)
+    for mine, number in paths.search.one.number.items():
+        codes = rows.get((owner, number), NONE)
         tables = (*world.nothing[: owner - 1], mine, *world.nothing[owner:])
         for event in events if len(codes) else ():
             if world.legal(tables, event):
