@@ -6,7 +6,8 @@ import json
 
 import click
 
-from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT, V6_14
+from mapcount.cli.html_file import check_html, write_html
+from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT, TOTAL_MAPPED_PAGES, V6_14
 from mapcount.tracking.layout import layout_of, problems
 
 WIDEST = 100
@@ -37,8 +38,17 @@ WIDEST = 100
     help="Width of a machine word.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the layouts, changes and problems as JSON.")
+@click.option(
+    "--html",
+    "html",
+    metavar="FILE",
+    help="Write a page to look at instead: every flavour, 64 and 32 bits, complete in one file.",
+)
+@click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @click.pass_context
-def layout(ctx: click.Context, names: tuple[str, ...], bits: str, as_json: bool) -> None:
+def layout(
+    ctx: click.Context, names: tuple[str, ...], bits: str, as_json: bool, html: str | None, force: bool
+) -> None:
     """Draw struct folio, before beside after: how room was made for the owner slots.
 
     One line is one machine word of the struct pages that a folio is laid over. Nothing is read from
@@ -57,9 +67,15 @@ def layout(ctx: click.Context, names: tuple[str, ...], bits: str, as_json: bool)
 
     from mapcount.report.layout import draw_layouts, layouts_as_data
 
+    check_html(html, force=force)
+    if html is not None:
+        from mapcount.report.html.layout_page import layout_page
+
+        shown = layouts if names else [*layouts, layout_of(TOTAL_MAPPED_PAGES.on(int(bits)))]
+        write_html(html, layout_page(shown), force=force)
     if as_json:
         click.echo(json.dumps(layouts_as_data(layouts), indent=2))
-    else:
+    elif html is None:
         from rich.console import Console
 
         console = Console(highlight=False)
