@@ -57,7 +57,7 @@ def top(
     Needs a terminal; elsewhere, use `mapcount audit --watch`.
     """
     from mapcount.live.capture_format import CaptureError
-    from mapcount.live.selection import Selection, check_numbers
+    from mapcount.live.selection import NothingSelected, Selection, check_numbers, select
     from mapcount.live.snapshot import CannotHere
     from mapcount.scenario.syntax import visible
 
@@ -73,6 +73,8 @@ def top(
         with ExitStack() as opened:
             source = _source(path, opened)
             check_numbers([source], selection)
+            if not select(source, selection).pids:
+                raise NothingSelected("no process fits what was asked for")
             error = _show(source, selection, live=path is None, interval=interval or 2.0, sort=sort)
     except (CaptureError, ValueError, CannotHere, OSError) as refused:
         error = refused
@@ -89,10 +91,12 @@ def top(
 def _check_terminal(path: str | None) -> None:
     """Raises UsageError where there is no screen to draw on."""
     instead = f"mapcount audit --from {path}" if path else "mapcount audit --watch SECONDS"
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError(f"top needs a terminal to show and to hear keys; elsewhere: {instead}")
+    streams = {"input": sys.stdin, "output": sys.stdout, "error": sys.stderr}
+    for name, stream in streams.items():
+        if not (stream and stream.isatty()):
+            raise click.UsageError(f"top needs a terminal, and standard {name} is none; there: {instead}")
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        raise click.UsageError(f"TERM says that this terminal cannot move its cursor; there: {instead}")
+        raise click.UsageError(f"this terminal cannot move its cursor, by what TERM says; there: {instead}")
 
 
 def _source(path: str | None, opened: ExitStack) -> Source:

@@ -128,8 +128,7 @@ class Top(App[Exception]):
         elif isinstance(news, Looked):
             self.known.looked(news)
         elif isinstance(news, Nobody):
-            self.known.lines.clear()
-            self._note(visible(news.reason))
+            self.known.gone(news.reason)
         elif news.wanted == self._wanted:
             self._gone = str(news.unreadable) if news.unreadable else ""
             if news.opened:

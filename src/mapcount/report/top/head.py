@@ -41,15 +41,18 @@ class Sum:
 def draw_machine(watch: Watch, name: str, release: str, flavour: str) -> Text:
     """All processes together, and the machine."""
     lines = [Text(f"{visible(name)}: Linux {visible(release)}, {flavour}", "bold")]
+    if watch.unreadable:
+        unread = plural(len(watch.unreadable), "process", "processes")
+        lines[0].append(f"; {unread} could not be read", WARNING)
     overview = watch.overview
     if overview is None:
-        lines.append(Text("reading what every process maps ..."))
+        lines.append(Text(visible(watch.nobody) or "reading what every process maps ..."))
         return _joined(lines)
     then = overview.then.name
     machine = [Sum(n, s.now_kib, s.under[then], overview.complete) for n, s in overview.meminfo.items()]
     number = plural(len(watch.lines), "process", "processes")
     lines += _sums(number, _memory(watch.now, watch.then), machine, then, predicted=overview.predicted)
-    lines.append(_folios(overview.folios, overview.mistaken_kib))
+    lines.append(_folios(overview.folios, overview.mistaken_kib, known=overview.predicted))
     lines += _limits(overview)
     return _joined(lines)
 
@@ -70,7 +73,7 @@ def draw_process(opened: OpenedProcess, gone: str) -> Text:
     lines = [Text(who, "bold")]
     name, predicted = compared_with(opened).name, any(row.then for row in rows)
     lines += _sums(plural(len(rows), "region"), _memory(now, then), [], name, predicted=predicted)
-    lines.append(_folios(opened.sizes, sum(row.region.mistaken_kib for row in rows)))
+    lines.append(_folios(opened.sizes, sum(row.region.mistaken_kib for row in rows), known=predicted))
     if opened.off_kib:
         lines.append(Text(f"~ it moved while being read: off by up to {about(opened.off_kib)}", WARNING))
     if gone:
@@ -127,10 +130,10 @@ def _sums(
         yield Text(line)
 
 
-def _folios(sizes: Sequence[FolioSize], mistaken_kib: int) -> Text:
+def _folios(sizes: Sequence[FolioSize], mistaken_kib: int, *, known: bool) -> Text:
     folios, memory = sum(row.folios for row in sizes), sum(row.folios * row.kib for row in sizes)
     if not folios:
-        return Text("no large folios")
+        return Text("no large folios" if known else "whether there are large folios is not known")
     text = Text(f"{plural(folios, 'large folio')} ({about(memory)})")
     unknown = sum(row.not_judged for row in sizes)
     if wrong := sum(row.mistaken_for_shared for row in sizes):
@@ -160,11 +163,12 @@ def ages(watch: Watch, now: float, wait: float | None) -> list[str]:
     words = []
     if found := watch.ages(now):
         youngest, oldest = (age(seconds) for seconds in found)
-        words.append(f"predicted {youngest if youngest == oldest else f'{youngest}-{oldest}'} ago")
+        what = "predicted" if watch.overview and watch.overview.predicted else "read"
+        words.append(f"{what} {youngest if youngest == oldest else f'{youngest}-{oldest}'} ago")
     if watch.glanced_at is not None:
         words.append(f"sizes {age(now - watch.glanced_at)} ago")
     if wait is not None:
-        words.append(f"all in {age(wait)}")
+        words.append(f"all in {age(wait)}" if wait else "reading all")
     return words
 
 

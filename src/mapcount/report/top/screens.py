@@ -79,6 +79,8 @@ class ListScreen(Screen[None]):
         self._other = False
         """Was the second list asked for, in the place of the first?"""
         self._saving = False
+        self._question = ""
+        """What is being asked, while somebody types."""
         self._head = Text()
         self._below = -1
         """Lines of the second list; 0: all that are free."""
@@ -112,7 +114,7 @@ class ListScreen(Screen[None]):
     def tell(self, state: str) -> None:
         """The line below the lists."""
         if self.is_mounted:
-            self.query_one("#state", Static).update(Text(state), layout=False)
+            self.query_one("#state", Static).update(Text(self._question or state), layout=False)
 
     def on_resize(self) -> None:
         """There may be room for both lists now."""
@@ -177,18 +179,21 @@ class ListScreen(Screen[None]):
 
     def action_filter(self) -> None:
         """Ask what rows have to contain."""
-        self._ask(self.listing.filter, "filter: part of what is shown; Enter keeps it, Escape shows all")
+        self._ask(
+            self.listing.filter, "Show only what contains this. Enter keeps it so, Esc shows all again."
+        )
 
     def action_save(self) -> None:
         """Ask for the name of a capture."""
         if suggestion := self._commands.capture_name():
             self._saving = True
-            self._ask(suggestion, "name of the capture")
+            self._ask(suggestion, "Write a capture to this new directory. Enter writes it, Esc does not.")
 
-    def _ask(self, value: str, placeholder: str) -> None:
+    def _ask(self, value: str, question: str) -> None:
         prompt = self.query_one(Prompt)
-        prompt.placeholder, prompt.value, prompt.display = placeholder, value, True
+        prompt.value, prompt.display, self._question = value, True, question
         self.set_focus(prompt)
+        self.tell("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Rows are filtered while one types."""
@@ -208,9 +213,10 @@ class ListScreen(Screen[None]):
         self._close_prompt()
 
     def _close_prompt(self) -> None:
-        self._saving = False
+        self._saving, self._question = False, ""
         self.query_one(Prompt).display = False
         self._grids[self._other].focus()
+        self._commands.draw()
 
     def _filter(self, text: str) -> None:
         listing = self._grids[self._other].listing

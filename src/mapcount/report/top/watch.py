@@ -126,9 +126,17 @@ class Watch:
     audited_at: float | None = None
     glanced_at: float | None = None
     unreadable: Sequence[Unreadable] = ()
+    nobody: str = ""
+    """Why there is no process at all."""
+
+    def gone(self, reason: str) -> None:
+        """No process is left of those that were asked for."""
+        self.lines.clear()
+        self.overview, self.nobody, self.unreadable = None, reason, ()
 
     def glanced(self, news: Glanced) -> None:
         """Who is there no longer is forgotten, who is new is known by what they say themselves."""
+        self.nobody = ""
         for pid in self.lines.keys() - news.rollups.keys():
             del self.lines[pid]
         for pid, rollup in news.rollups.items():
