@@ -8,7 +8,7 @@ from mapcount.tracking.layout import layout_of
 
 
 def test_every_layout_of_both_widths_is_there() -> None:
-    """Each flavour's fields and the places of their parts, 64 and 32 bits, and what changes between any two."""
+    """Each flavour's fields and the places of their parts; what changes between any two."""
     data = layout_page_data([layout_of(PAGE_MAPCOUNT.on(32))])
     assert (["page-mapcount"], "32") == (data["shown"], data["bits"])
     for bits, width in data["widths"].items():
