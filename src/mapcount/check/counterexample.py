@@ -1,7 +1,7 @@
 """A path that a check found, as a scenario that shows what is wrong: acted out before it is handed on.
 
-Every story ends with an `expect` that pins the truth, and what the kernel says of it. It is told in the way
-that reads best of those that really show it: a parent and its children, else a file that all of them map.
+Every story ends with an `expect` that pins what was found. It is told in the way that reads best of those
+that really show it: a parent and its children, else a file that all of them map.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mapcount.check.reference import KernelFolio, Move, SchemeState, Search, State, Subject
+from mapcount.check.reference import KernelFolio, Move, SchemeState, Search, Subject
 from mapcount.check.story import Told, Untellable, as_file, as_private_memory
 from mapcount.check.world import COUNTS_LIKE, REMOVES, Event, Tables, World
 from mapcount.replay.beside import SchemesBeside
@@ -21,9 +21,10 @@ from mapcount.scenario.syntax import ScenarioError
 from mapcount.schemes.scheme import Scheme
 from mapcount.tracking.flavour import FLAVOURS, Flavour
 
-Shows = Callable[[Run], bool]
-"""Does a run of the story end in what was found?"""
 MOST_UNIT = 1 << 16
+"""Pages of a scenario for each page of a world, at most."""
+ANSWERS = {"exclusive": "yes", "shared": "no"}
+"""The wrong answer to "maybe shared?", by what is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,15 @@ class Counterexample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What a story is to show: in words, whether the folio is shared in the end, and does a run show it?"""
+class Finding:
+    """What a story is to show."""
 
     title: str
-    truth: str | None
-    shows: Shows
-
-
-def real(flavour: Flavour) -> Flavour:
-    """The flavour that a scaled one was made of."""
-    return FLAVOURS[flavour.name].on(flavour.bits)
-
-
-def last_folio(acted: Run) -> FolioSeen | None:
-    """The largest folio there is at the end of a run, if any is mapped."""
-    mapped = [folio for folio in acted.steps[-1].seen.folios if folio.truth != "unmapped"]
-    return max(mapped, key=lambda folio: folio.order, default=None)
+    """In words."""
+    ends: Callable[[Told], Sequence[str]]
+    """The lines that the story ends with: what is expected of the folio then."""
+    shows: Callable[[Run], bool] = lambda acted: True
+    """Does a run whose expectations all hold show it?"""
 
 
 def wrongly_shared(
@@ -66,8 +59,7 @@ def wrongly_shared(
     `word` is how the scheme is called on a command line.
     """
     title = f"{_who(world, scheme)} calls this folio shared, though one process alone maps it."
-    found = _Found(title, "exclusive", lambda acted: _answer(acted, scheme, "exclusive"))
-    return _told(world, path, scheme, word, found)
+    return _wrong_answer(world, path, scheme, word, title, "exclusive")
 
 
 def falsely_exclusive(
@@ -75,102 +67,123 @@ def falsely_exclusive(
 ) -> Counterexample | None:
     """The way to a folio that two processes map and that is called exclusive, in the same manner."""
     title = f"{_who(world, scheme)} calls this folio exclusive, though several processes map it."
-    found = _Found(title, "shared", lambda acted: _answer(acted, scheme, "shared"))
-    return _told(world, path, scheme, word, found)
+    return _wrong_answer(world, path, scheme, word, title, "shared")
 
 
 def broken_invariant(world: World, path: Sequence[Event], id_: str) -> Counterexample | None:
     """The way to a state that breaks an invariant of the kernel's own rules. None if no story shows it."""
     title = f'{_who(world, None)} breaks "{id_}" with the last event of this story.'
-    found = _Found(title, None, lambda acted: id_ in {i.id for _, _, i in acted.broken})
-    return _told(world, path, None, None, found)
+    shows = Finding(title, lambda told: (), lambda acted: id_ in {i.id for _, _, i in acted.broken})
+    return tell(world, path, shows)
+
+
+def tell(
+    world: World,
+    path: Sequence[Event],
+    finding: Finding,
+    *,
+    flavours: Sequence[Flavour] | None = None,
+    scheme: Scheme | None = None,
+    word: str | None = None,
+) -> Counterexample | None:
+    """A path as the scenario that shows a finding, on all of `flavours` (else the world's), if one does."""
+    if not any(world.level(event.op) for event in path):
+        world = replace(world, pmd=False)  # it is a path of that world too, which needs no folio of 2 MiB
+    on = [real(flavour) for flavour in flavours or [world.flavour]]
+    for told in _tellings(world, path):
+        options = f"--flavour {','.join(flavour.name for flavour in on)}"
+        options += f" --scheme {word or scheme.name}" if scheme else ""
+        text = _text(told, finding, options, on[0].bits)
+        if all(_acted(text, flavour, finding, scheme) for flavour in on):
+            return Counterexample(text, world, tuple(path), told.unit)
+    return None
+
+
+def real(flavour: Flavour) -> Flavour:
+    """The flavour that a scaled one was made of."""
+    return FLAVOURS[flavour.name].on(flavour.bits)
 
 
 def _who(world: World, scheme: Scheme | None) -> str:
     return scheme.name if scheme else str(real(world.flavour))
 
 
-def _answer(acted: Run, scheme: Scheme | None, truth: str) -> bool:
-    """Is the last answer wrong about a folio of which that is true?"""
-    folio = last_folio(acted)
-    if folio is None or folio.truth != truth:
-        return False
-    return scheme.name in folio.wrong_schemes if scheme else folio.wrong
-
-
-def _told(
-    world: World, path: Sequence[Event], scheme: Scheme | None, word: str | None, found: _Found
+def _wrong_answer(
+    world: World, path: Sequence[Event], scheme: Scheme | None, word: str | None, title: str, truth: str
 ) -> Counterexample | None:
-    if not any(world.level(event.op) for event in path):
-        world = replace(world, pmd=False)  # it is a path of that world too, which needs no folio of 2 MiB
-    if found.truth is not None:
-        path = _by_fork_and_exit(world, path, scheme, found.truth)
-    for told in _tellings(world, path):
-        text = _text(world, told, scheme, word, found)
-        try:
-            acted = run(parse(text, "counterexample.scn"), real(world.flavour), watcher=_watcher(scheme))
-        except ScenarioError:
-            continue
-        if not acted.failures and found.shows(acted):
-            return Counterexample(text, world, tuple(path), told.unit)
-    return None
+    said = "" if scheme else f" maybe_shared={ANSWERS[truth]} on={world.flavour.name}"
+
+    def ends(told: Told) -> Sequence[str]:
+        process, place = next(reversed(told.places.items()))
+        return (f"{process} expect {place} truth={truth}{said}",)
+
+    def shows(acted: Run) -> bool:
+        folio = _last_folio(acted)
+        return folio is not None and (scheme.name in folio.wrong_schemes if scheme else folio.wrong)
+
+    path = by_fork_and_exit(world, path, scheme, truth)
+    return tell(world, path, Finding(title, ends, shows), scheme=scheme, word=word)
 
 
-def _watcher(scheme: Scheme | None) -> SchemesBeside | None:
-    return SchemesBeside([scheme]) if scheme else None
+def _last_folio(acted: Run) -> FolioSeen | None:
+    """The largest folio that is mapped at the end of a run."""
+    mapped = [folio for folio in acted.steps[-1].seen.folios if folio.truth != "unmapped"]
+    return max(mapped, key=lambda folio: folio.order, default=None)
+
+
+def _acted(text: str, flavour: Flavour, finding: Finding, scheme: Scheme | None) -> bool:
+    """Can the story be acted out, and does it show what it is to show?"""
+    watcher = SchemesBeside([scheme]) if scheme else None
+    try:
+        acted = run(parse(text, "counterexample.scn"), flavour, watcher=watcher)
+    except ScenarioError:
+        return False
+    return not acted.failures and finding.shows(acted)
 
 
 def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
     """The ways of telling a path, the one that reads best first."""
-    widest, cap = real(world.flavour).max_slot_mapcount, world.flavour.max_slot_mapcount
-    unit = widest // cap
-    if 1 < unit <= MOST_UNIT and not world.pmd:
-        yield as_file(world, path, unit)
+    cap = world.flavour.max_slot_mapcount
+    unit = real(world.flavour).max_slot_mapcount // cap
+    if unit > 1:
+        if unit <= MOST_UNIT and not world.pmd:
+            yield as_file(world, path, unit)
         return
     with suppress(Untellable):
         yield as_private_memory(world, path)
     yield as_file(world, path)
 
 
-def _text(world: World, told: Told, scheme: Scheme | None, word: str | None, found: _Found) -> str:
-    flavour, truth = real(world.flavour), found.truth
-    option = f" --scheme {word or scheme.name}" if scheme else ""
-    lines = [
-        f"# {found.title}",
-        f"# Found by mapcount check; mapcount run --flavour {flavour.name}{option} shows it.",
-    ]
+def _text(told: Told, finding: Finding, options: str, bits: int) -> str:
+    lines = [f"# {finding.title}", f"# Found by mapcount check; mapcount run {options} shows it."]
     if told.unit > 1:
         lines.append(f"# A page of the world that was explored is {told.unit} pages here.")
-    if flavour.bits == 32:
+    if bits == 32:
         lines.append("# bits: 32")
-    lines += told.lines
-    if truth is not None and told.places:
-        process, place = next(reversed(told.places.items()))
-        answer = {"exclusive": "yes", "shared": "no"}[truth]
-        demand = f"truth={truth}" if scheme else f"truth={truth} maybe_shared={answer} on={flavour.name}"
-        lines.append(f"{process} expect {place} {demand}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *told.lines, *finding.ends(told)]) + "\n"
 
 
 # -- the way that reads best -------------------------------------------------------------------------------
 
 
-def _by_fork_and_exit(
+def by_fork_and_exit(
     world: World, path: Sequence[Event], scheme: Scheme | None, truth: str
 ) -> tuple[Event, ...]:
-    """A path of forks and exits alone to the same verdict, if there is one that is no longer."""
+    """A path of forks and exits alone that ends in a wrong answer, about a folio of which `truth` is true.
+
+    The path itself if there is none that is no longer.
+    """
+    if not any(world.level(event.op) for event in path):
+        world = replace(world, pmd=False)
     subject: Subject = SchemeState(scheme, world) if scheme else KernelFolio(world)
     search = Search(world, subject, _forks_and_exits)
     for state in search:
         if state.depth > len(path):
             break
-        if state.truth.word == truth and _wrong(subject, state):
+        maybe = subject.maybe_shared(state.counters, state.truth.total)
+        if state.truth.word == truth and maybe != state.truth.shared:
             return tuple(search.path_to(state.key))
     return tuple(path)
-
-
-def _wrong(subject: Subject, state: State) -> bool:
-    return subject.maybe_shared(state.counters, state.truth.total) != state.truth.shared
 
 
 def _forks_and_exits(world: World, tables: Tables) -> Iterator[Move]:

@@ -194,7 +194,7 @@ def _(world: World, state: State) -> Iterator[Answer]:
 def _(world: World, state: State) -> Iterator[Answer]:
     for mm, mine in enumerate(state.tables, 1):
         if mine.entries:
-            yield Answer(_pss(state, mm), _true_pss(state, mm), mm)
+            yield Answer(pss(state, mm), _true_pss(state, mm), mm)
 
 
 @question(
@@ -206,11 +206,12 @@ def _(world: World, state: State) -> Iterator[Answer]:
 )
 def _(world: World, state: State) -> Iterator[Answer]:
     if state.truth.total:
-        said = sum((_pss(state, mm) for mm in range(1, world.mms + 1)), Fraction())
+        said = sum((pss(state, mm) for mm in range(1, world.mms + 1)), Fraction())
         yield Answer(said, _mapped_pages(world, state))
 
 
-def _pss(state: State, mm: int) -> Fraction:
+def pss(state: State, mm: int) -> Fraction:
+    """The Pss that the kernel computes for an mm, in pages, but for rounding."""
     folio = _folio(state)
     return sum(
         (Fraction(n, max(1, page_mapcount(folio, page))) for who, page, n in _entries(state) if who == mm),

@@ -12,7 +12,7 @@ state. Who maps what (`world.Tables`) is kept beside it, and decides which event
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
@@ -215,6 +215,15 @@ class State:
     counters: Any
     truth: Truth
     depth: int
+
+
+def state_after(world: World, subject: Subject, path: Sequence[Event]) -> State:
+    """The state that these events lead to."""
+    tables, counters = world.nothing, subject.start()
+    for event in path:
+        tables = world.after(tables, event)
+        counters = subject.step(counters, event, sum(mine.entries for mine in tables))
+    return State((tables, subject.key(counters)), tables, counters, truth_of(world, tables), len(path))
 
 
 class Search:

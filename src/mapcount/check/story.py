@@ -187,7 +187,7 @@ def as_file(world: World, path: Sequence[Event], unit: int | None = None) -> Tol
     regions = sorted({region for mm in who for region in layers[mm].regions})
     file = f"memfd={FILE} shared"
     told.lines = [
-        f"init mmap whole {size} {file} thp={size} ; init write whole ; init munmap whole",
+        f"init mmap whole {size} {file} thp={size} ; init write whole[0p] ; init munmap whole",
         " ; ".join(f"init mmap {region} {size} reserved" for region in regions),
         " ; ".join(f"init fork {name_of(mm)}" for mm in who),
         *lines,
