@@ -24,11 +24,9 @@ def read_rollup(proc: Path, pid: int) -> Mapping[str, int]:
 
 def parse_rollup(raw: bytes) -> Mapping[str, int]:
     """The fields of a file: its first line is an address range. Raises ValueError if it is not one."""
-    fields: dict[str, int] = {}
-    for line in raw.splitlines()[1:]:
-        name, value, *unit = line.split()
-        if unit == [b"kB"]:
-            fields[name.decode("ascii").rstrip(":")] = int(value)
+    words = (line.split() for line in raw.splitlines()[1:])
+    rows = [row for row in words if row[2:] == [b"kB"] and row[1].isdigit()]
+    fields = {row[0].decode("ascii", "replace").rstrip(":"): int(row[1]) for row in rows}
     if "Rss" not in fields:
         raise ValueError(f"not smaps_rollup: {raw[:60]!r}")
     return fields

@@ -25,7 +25,7 @@ class Cell:
     """The kernel is mistaken here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column(Generic[R]):
     """What is shown of each row, and how."""
 
