@@ -22,21 +22,16 @@ Make = Callable[[], Steps[Any]]
 class Place:
     """Where a thread can be: the access that comes next, None at the end."""
 
-    __slots__ = ("access", "cells", "following", "history", "kind", "number")
+    __slots__ = ("access", "cells", "following", "history", "quiet")
 
-    def __init__(self, number: int, access: Access | None, history: tuple[Any, ...], cells: tuple[int, ...]):
-        self.number = number
+    def __init__(self, access: Access | None, history: tuple[Any, ...], cells: tuple[int, ...]) -> None:
         self.access = access
-        self.kind = None if access is None else type(access)
         self.history = history
         self.cells = cells
         """The cells of the access by number."""
-        self.following: dict[Any, Place] = {}
-
-    @property
-    def quiet(self) -> bool:
+        self.quiet = isinstance(access, Protected | Note)
         """Does the access happen together with the one before it?"""
-        return self.kind is Protected or self.kind is Note
+        self.following: dict[Any, Place] = {}
 
 
 class Program:
@@ -48,7 +43,6 @@ class Program:
         self._cells = cells
         self._merge = merge
         self._places: dict[Hashable, Place] = {}
-        self.places: list[Place] = []
         self.start = self._arrive(())
         if self.start.quiet:
             raise ValueError(f"the program of {name} begins with an access that is no step of its own")
@@ -73,8 +67,7 @@ class Program:
         place = self._places.get(key)
         if place is None:
             cells = tuple(self._cells[name] for name in _cells(access))
-            place = self._places[key] = Place(len(self.places), access, history, cells)
-            self.places.append(place)
+            place = self._places[key] = Place(access, history, cells)
         return place
 
 

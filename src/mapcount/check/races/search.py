@@ -43,10 +43,21 @@ class Explored:
     broken: tuple[Broken, ...]
     """The nearest case of each property that is broken, nearest first."""
     exhausted: bool
-    """False where the search stopped at its bound: then nothing is proved."""
+    """False where the search stopped early: then nothing is proved."""
 
 
-Layer = dict[State, tuple[State | None, Move | None]]
+class Arrival:
+    """How a state was first come to, and in how many ways."""
+
+    __slots__ = ("came_from", "move", "ways")
+
+    def __init__(self, came_from: State | None, move: Move | None, ways: int) -> None:
+        self.came_from = came_from
+        self.move = move
+        self.ways = ways
+
+
+Layer = dict[State, Arrival]
 
 
 def explore(
@@ -62,48 +73,43 @@ def explore(
     `always` judges what is in memory in every state, `at_rest` where all programs have ended. A thread that
     waits for ever breaks the property `lock`. With `stop_at`, the search ends when one of these is broken.
     """
-    layers: list[Layer] = [{machine.start: (None, None)}]
-    ways = {machine.start: 1}
+    layers: list[Layer] = [{machine.start: Arrival(None, None, 1)}]
     judged: dict[Values, dict[str, str]] = {}
     found: dict[str, Broken] = {}
     wanted = set(stop_at or ())
     states = steps = interleavings = 0
-    while layers[-1]:
-        layer = layers[-1]
+    while layers[-1] and states + len(layers[-1]) <= most_states and not wanted & found.keys():
         following: Layer = {}
-        ways_on: dict[State, int] = {}
-        states += len(layer)
-        if states > most_states:
-            return Explored(states, steps, len(layers) - 1, interleavings, tuple(found.values()), False)
-        for state in layer:
+        states += len(layers[-1])
+        for state, arrival in layers[-1].items():
             broken = judged.get(state.memory)
             if broken is None:
                 broken = judged[state.memory] = always(state.memory)
             moves = list(machine.moves(state))
+            steps += len(moves)
+            for move, after in moves:
+                known = following.get(after)
+                if known is None:
+                    following[after] = Arrival(state, move, arrival.ways)
+                else:
+                    known.ways += arrival.ways
             if not moves:
-                interleavings += ways[state]
+                interleavings += arrival.ways
                 ended = machine.finished(state)
                 broken = broken | (at_rest(state.memory) if ended else _stuck(machine, state))
             for name in broken.keys() - found.keys():
                 found[name] = Broken(name, broken[name], _way(layers, state))
-            steps += len(moves)
-            for move, after in moves:
-                if after in ways_on:
-                    ways_on[after] += ways[state]
-                else:
-                    ways_on[after] = ways[state]
-                    following[after] = (state, move)
-        if wanted & found.keys():
-            break
         layers.append(following)
-        ways = ways_on
-    depth = len(layers) - 2 if not layers[-1] else len(layers) - 1
-    return Explored(states, steps, depth, interleavings, tuple(found.values()), True)
+    return Explored(states, steps, len(layers) - 2, interleavings, tuple(found.values()), not layers[-1])
 
 
 def _stuck(machine: Machine, state: State) -> dict[str, str]:
-    waiting = [n for n, place in zip(machine.names, state.places, strict=True) if place.access is not None]
-    return {"lock": f"{' and '.join(waiting)} wait{'s' * (len(waiting) == 1)} for ever"}
+    waiting = [
+        f"{name} waits for ever to {getattr(place.access, 'label', '')}"
+        for name, place in zip(machine.names, state.places, strict=True)
+        if place.access is not None
+    ]
+    return {"lock": "; ".join(waiting)}
 
 
 def _way(layers: list[Layer], state: State) -> tuple[Move, ...]:
@@ -112,7 +118,8 @@ def _way(layers: list[Layer], state: State) -> tuple[Move, ...]:
     at: State | None = state
     for layer in reversed(layers):
         assert at is not None
-        at, move = layer[at]
-        if move is not None:
-            moves.append(move)
+        arrival = layer[at]
+        at = arrival.came_from
+        if arrival.move is not None:
+            moves.append(arrival.move)
     return tuple(reversed(moves))
