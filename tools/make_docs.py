@@ -5,8 +5,8 @@
 
 Two things are generated, in README.md and docs/*.md:
 
-- what stands between `<!-- generated: NAME -->` and `<!-- end -->`, by the function of that name in
-  `doc_parts.py`;
+- what stands between `<!-- generated: NAME -->` and `<!-- end -->`, by the function of that name in one of
+  `PART_MODULES`;
 - the output shown in fenced blocks marked `console`: each `$ command` is run, and its real output follows.
   A block that leaves lines out, with a line `...`, is not rewritten; tests/docs checks its lines instead.
 """
@@ -21,10 +21,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = "100"
+PART_MODULES = ("doc_parts", "exactness_parts")
+"""Modules beside this one that make generated parts: each has them in `PARTS`, by name."""
 ELLIPSIS = "..."
 
 PART = re.compile(r"(<!-- generated: ([a-z0-9-]+) -->\n).*?(\n?<!-- end -->)", re.DOTALL)
@@ -108,10 +111,10 @@ def _fence(lines: list[str]) -> str:
 
 def refreshed(text: str) -> str:
     """`text` with every generated part and every console block as they are to be today."""
-    import doc_parts
+    parts = {name: make for module in PART_MODULES for name, make in import_module(module).PARTS.items()}
 
     def part(match: re.Match[str]) -> str:
-        return f"{match[1]}{doc_parts.PARTS[match[2]]()}\n{match[3].lstrip()}"
+        return f"{match[1]}{parts[match[2]]()}\n{match[3].lstrip()}"
 
     def block(match: re.Match[str]) -> str:
         shown = commands_of(match[1])

@@ -48,7 +48,7 @@ SETTINGS = (
     Setting("two-vmas", "one process, two VMAs", 1, max_maps=2),
     Setting("two", "two processes", 2),
     Setting("three", "three processes", 3),
-    Setting("overflow", "one process, 32 bits: more mappings than a slot counts", 1, slot_holds=1),
+    Setting("overflow", "one process, a 32-bit slot overflows", 1, slot_holds=1),
 )
 
 
@@ -69,7 +69,9 @@ class Cell:
     flavour: Flavour
     setting: Setting
     asked: int
-    """Answers that were compared with the truth. 0: the question does not arise."""
+    """Answers that were compared with the truth, in the world with PMDs. 0: the question does not arise."""
+    mistaken: int
+    """How many of them were not right."""
     mistakes: dict[Side, Mistake]
     """The first of each kind: by the fewest events, and without PMDs if there is one without."""
     pmds_only: frozenset[Side]
@@ -106,7 +108,7 @@ def table(
 def _cells(questions: list[Question], flavour: Flavour, setting: Setting, pages: int) -> Iterator[Cell]:
     private = any(one.anonymous for one in questions)
     if private and not setting.anonymous:
-        yield from (Cell(one, flavour, setting, 0, {}, frozenset()) for one in questions)
+        yield from (Cell(one, flavour, setting, 0, 0, {}, frozenset()) for one in questions)
         return
     by_ptes, by_both = (
         _ask(questions, setting.world(flavour, pmd=pmd, pages=pages), private=private)
@@ -115,7 +117,7 @@ def _cells(questions: list[Question], flavour: Flavour, setting: Setting, pages:
     for one, few, all_ in zip(questions, by_ptes, by_both, strict=True):
         mistakes = {**all_.mistakes, **few.mistakes}
         only = frozenset(all_.mistakes) - frozenset(few.mistakes)
-        yield Cell(one, flavour, setting, few.asked + all_.asked, mistakes, only)
+        yield Cell(one, flavour, setting, all_.asked, all_.mistaken, mistakes, only)
 
 
 @dataclass(slots=True)
@@ -123,17 +125,19 @@ class _Heard:
     """How often a question was asked in a world, and the first mistake of each kind."""
 
     asked: int
+    mistaken: int
     mistakes: dict[Side, Mistake]
 
 
 def _ask(questions: list[Question], world: World, *, private: bool) -> list[_Heard]:
     search = Search(world, KernelFolio(world, anonymous=private), anonymous if private else every_event)
-    heard = [_Heard(0, {}) for _ in questions]
+    heard = [_Heard(0, 0, {}) for _ in questions]
     for state in search:
         for one, so_far in zip(questions, heard, strict=True):
             for answer in one.answers(world, state):
                 so_far.asked += 1
                 if answer.said != answer.true:
+                    so_far.mistaken += 1
                     side = Side.HIGH if answer.said > answer.true else Side.LOW
                     if side not in so_far.mistakes:
                         path = tuple(search.path_to(state.key))
