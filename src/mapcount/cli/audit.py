@@ -65,7 +65,8 @@ TABLES = ("processes", "folios", "cgroups")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON; one line if watched.")
 @click.option("-o", "target", metavar="FILE", help="Write a table as well: FILE.csv or FILE.parquet.")
 @click.option("--table", type=click.Choice(TABLES), help="What -o writes: processes, unless said.")
-@click.option("--force", is_flag=True, help="Let -o replace a file.")
+@click.option("--html", "html", metavar="FILE", help="Write a page to look at instead of printing.")
+@click.option("--force", is_flag=True, help="Let -o and --html replace a file.")
 def audit(
     pids: tuple[int, ...],
     cgroups: tuple[str, ...],
@@ -79,6 +80,7 @@ def audit(
     as_json: bool,
     target: str | None,
     table: str | None,
+    html: str | None,
     force: bool,
 ) -> None:
     """Ask a machine what changes on kernels without per-page mapcounts.
@@ -101,12 +103,14 @@ def audit(
         raise click.UsageError("a capture does not change: leave --watch or --from out")
     if watch is not None and math.isnan(watch):
         raise click.UsageError("--watch takes a number of seconds")
-    if not target and (table or force):
+    if (table and not target) or (force and not target and not html):
         raise click.UsageError("--table and --force are about a file: say -o FILE, or leave them out")
+    if html and watch:
+        raise click.UsageError("a page shows one moment: leave --watch or --html out")
     chosen = pids or cgroups or comms or everything or not captures
     selection = selection_of(pids, cgroups, comms, everything=everything) if chosen else Selection()
     path = Path(target) if target else None
-    output = Output(sort, limit, min_change, as_json, bool(watch), path, table or "processes", force)
+    output = Output(sort, limit, min_change, as_json, bool(watch), path, table or "processes", html, force)
     try:
         output.check()
         with signals_raise(), ExitStack() as opened:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -30,23 +31,25 @@ class Output:
     watched: bool
     target: Path | None
     table: str
+    html: str | None
     force: bool
 
     def check(self) -> None:
-        """Raises ValueError or FileExistsError if the table could not be written."""
+        """Raises ValueError or FileExistsError if the table could not be written, UsageError for the page."""
+        check_html(self.html, force=self.force)
         if self.target:
             from mapcount.report.table_file import check_target
 
             check_target(self.target, force=self.force)
 
     def show(self, overview: Overview) -> None:
-        """Print an audit, and write the table."""
+        """Print an audit, or write its page, and write the table."""
         rows = overview.chosen(self.sort, self.min_change)
         if self.as_json:
             from mapcount.report.audit_data import audit_as_data
 
             click.echo(json.dumps(audit_as_data(overview, rows), indent=None if self.watched else 1))
-        else:
+        elif self.html is None:
             from mapcount.report.audit import draw_audit
 
             out = console()
@@ -55,6 +58,10 @@ class Output:
             out.print(*draw_audit(overview, rows, limit=self.limit, width=out.width), sep="\n")
             if self.watched:
                 out.print()
+        if self.html is not None:
+            from mapcount.report.html.audit_page import audit_page
+
+            write_html(self.html, audit_page(overview, rows), force=self.force)
         if message := self.write(overview):
             click.echo(message, err=True)
 
