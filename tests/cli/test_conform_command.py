@@ -101,6 +101,22 @@ def test_what_does_not_count_is_named(monkeypatch: pytest.MonkeyPatch, here: Pat
     assert not (here / "deviations").exists()
 
 
+def test_much_that_does_not_count_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a whole run went otherwise a few fields are named, and how many more there are; JSON has all."""
+
+    def once(answer: dict[str, Any], run: int) -> None:
+        if not run and answer["step"] == 2:
+            for process in answer["processes"]:
+                process["regions"][0]["smaps"] = dict.fromkeys(process["regions"][0]["smaps"], 7)
+
+    done = conform(monkeypatch, "story.scn", falsify=once)
+    data = json.loads(conform(monkeypatch, "story.scn", "--json", falsify=once).stdout)
+
+    fields = {difference["field"] for difference in data["results"][0]["fleeting"]}
+    assert len(fields) > 10
+    assert f"and {len(fields) - 3} more" in " ".join(done.output.split())
+
+
 def test_what_cannot_be_acted_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 3 if every scenario is skipped; a reason stands with each, and one that agrees is enough for 0."""
     Path("migrate.scn").write_text("P mmap heap 64K\nP write heap\nkernel migrate P.heap\n")

@@ -15,6 +15,8 @@ from mapcount.scenario.syntax import visible
 
 MOST = 12
 """Differing fields that are shown of one scenario; JSON has all."""
+FEW = 3
+"""Fields that are named of those that did not differ every time."""
 NAME = 28
 """Columns of a scenario's name, at most; a longer one pushes its line to the right."""
 SIDE = 17
@@ -58,8 +60,9 @@ def _one(result: Mapping[str, Any]) -> tuple[str, str]:
         count = len(result["known"])
         words += f", {count} differ{'s' * (count == 1)} as documented ({_ids(result['known'])})"
     if result["fleeting"]:
-        fields = ", ".join(dict.fromkeys(visible(d["field"]) for d in result["fleeting"]))
-        words += f", not reproducible: {fields}"
+        fields = list(dict.fromkeys(visible(d["field"]) for d in result["fleeting"]))
+        more = f" and {len(fields) - FEW:,} more" if len(fields) > FEW else ""
+        words += f", not reproducible: {', '.join(fields[:FEW])}{more}"
     if result["status"] == DEVIATES:
         return f"{words}, {len(result['deviations'])} DEVIATE", "bold red"
     return f"{words}{'' if result['known'] or result['fleeting'] else ' agree'}", ""
