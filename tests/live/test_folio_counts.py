@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,7 +60,9 @@ def test_what_is_implied_is_true(folio: Folio) -> None:
     assert [sum(counts)] == list(sum_mapcount(seen.counters, nr))
     assert [sum(count > 0 for count in counts)] == list(mapped_pages(seen.counters, nr))
     by_pmd, by_pte = implied_mapcounts(
-        runs_of([Run(page=0, nr=NR, folio=512, order=9, pmd=level) for level in (1, 0)]), seen
+        runs_of([Run(page=0, nr=NR, folio=512, order=9, pmd=level, exclusive=False) for level in (1, 0)]),
+        seen,
+        True,
     )
     if by_pmd != UNKNOWN and folio.entire_mapcount:
         assert {by_pmd} == set(counts)
@@ -73,8 +76,8 @@ def test_common_folios_need_no_look_at_their_pages() -> None:
     folio_add_rmap(by_pmd, 0, NR, 1, PMD_ORDER)
     folio_add_rmap(by_pte, 0, NR - 100, 1, PTE_ORDER)
     for level, folio in ((1, by_pmd), (0, by_pte)):
-        run = runs_of([Run(page=0, nr=8, folio=512, order=9, pmd=level)])
-        assert [1] == list(implied_mapcounts(run, large(folio)))
+        run = runs_of([Run(page=0, nr=8, folio=512, order=9, pmd=level, exclusive=False)])
+        assert [1] == list(implied_mapcounts(run, large(folio), True))
 
 
 def test_an_unknown_level_or_folio_implies_nothing() -> None:
@@ -82,7 +85,24 @@ def test_an_unknown_level_or_folio_implies_nothing() -> None:
     folio = Folio(PAGE_MAPCOUNT, PMD_ORDER)
     folio_add_rmap(folio, 0, NR, 1, PMD_ORDER)
     unknown = replace(large(folio), counters=unknown_counters(1))
-    assert [UNKNOWN] == list(implied_mapcounts(runs_of([Run(page=0, folio=512, order=9, pmd=1)]), unknown))
-    assert [UNKNOWN] == list(
-        implied_mapcounts(runs_of([Run(page=0, folio=512, order=9, pmd=UNKNOWN)]), large(folio))
-    )
+    under_pmd = runs_of([Run(page=0, folio=512, order=9, pmd=1)])
+    assert [UNKNOWN] == list(implied_mapcounts(under_pmd, unknown, True))
+    somehow = runs_of([Run(page=0, folio=512, order=9, pmd=UNKNOWN)])
+    assert [UNKNOWN] == list(implied_mapcounts(somehow, large(folio), True))
+
+
+@pytest.mark.parametrize("page_mapcounts", [True, False])
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("order", [0, 9])
+@pytest.mark.parametrize("pmd", [0, 1, UNKNOWN])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_bit_56_says_that_a_page_is_mapped_once(
+    page_mapcounts: bool, kind: Kind, order: int, pmd: int, exclusive: bool
+) -> None:
+    """Where it is set it does so of small pages, and on kernels that count pages of those that a PTE maps."""
+    unknown = replace(large(Folio(PAGE_MAPCOUNT, PMD_ORDER)), counters=unknown_counters(1))
+    run = runs_of([Run(page=0, folio=512, order=order, pmd=pmd, kind=kind, exclusive=exclusive)])
+    counted = kind in (Kind.ANON, Kind.FILE, Kind.SHMEM, Kind.KSM)
+    of_the_page = order == 0 or (pmd == 0 and page_mapcounts)
+    expected = 1 if exclusive and counted and of_the_page else UNKNOWN
+    assert [expected] == list(implied_mapcounts(run, unknown, page_mapcounts))

@@ -90,7 +90,8 @@ def worlds(draw: st.DrawFn) -> tuple[dict[int, int], dict[int, int], list[Vma]]:
                 else draw(st.integers(0, len(mapped) - 1))
             )
             if draw(st.integers(0, 5)):
-                entries[page] = mapped[at][1] | mapped[at][0] | draw(st.sampled_from([0, EXCLUSIVE, 1 << 55]))
+                alone = EXCLUSIVE * (counts[mapped[at][0]] == 1)
+                entries[page] = mapped[at][1] | mapped[at][0] | draw(st.sampled_from([0, alone, 1 << 55]))
             else:
                 entries[page] = draw(st.sampled_from([0, SWAPPED | 77]))
         vmas.append(Vma(start, entries, nr))
@@ -119,12 +120,12 @@ def test_runs_are_as_long_as_can_be(proc: FakeProc) -> None:
     """Pages of one folio in order, described alike, are one run; a change in count or bit 56 ends it."""
     proc.frames(
         {64: MMAP | ANON | HEAD} | {64 + i: MMAP | ANON | TAIL for i in range(1, 16)},
-        {64 + i: 1 + (i >= 4) for i in range(16)},
+        {64 + i: 1 + (i >= 10) for i in range(16)},
     )
-    entries = {i: PRESENT | (64 + i) | (EXCLUSIVE if i < 10 else 0) for i in range(16)}
+    entries = {i: PRESENT | (64 + i) | (EXCLUSIVE if i < 4 else 0) for i in range(16)}
     proc.process(1, [Vma(100, entries, 16)])
     runs = runs_of(proc)
-    assert [(0, 4, 1, True), (4, 6, 2, True), (10, 6, 2, False)] == list(
+    assert [(0, 4, 1, True), (4, 6, 1, False), (10, 6, 2, False)] == list(
         zip(runs.first, runs.nr, runs.mapcount, runs.exclusive, strict=True)
     )
 
@@ -176,7 +177,7 @@ def look(proc: FakeProc, extents: list[Extent], happens: Callable[[], None], pmd
     """The runs of process 1 when something happens between the reading of its pagemap and of the frames."""
     regions = proc.source().process(1).regions
     with FrameFiles(proc.root) as files, (proc.root / "1" / "pagemap").open("rb") as file:
-        reader = RunReader(Pagemap(file.fileno(), 4096), Moving(files, happens), regions, pmd_pages)
+        reader = RunReader(Pagemap(file.fileno(), 4096), Moving(files, happens), regions, pmd_pages, True)
         return reader.read(extents)[0]
 
 
@@ -261,7 +262,7 @@ def test_whatever_the_files_say_runs_are_possible(
         proc.process(1, [Vma(104, words, len(words))])
         regions = proc.source().process(1).regions
         with FrameFiles(proc.root) as files, (proc.root / "1" / "pagemap").open("rb") as file:
-            reader = RunReader(Pagemap(file.fileno(), 4096), FrameReader(files, None), regions, 8)
+            reader = RunReader(Pagemap(file.fileno(), 4096), FrameReader(files, None), regions, 8, True)
             runs, large = reader.read([Extent(0, 104, 104 + len(words), pmd)])
             folios = FolioRows(PAGE_MAPCOUNT, files, None).of(runs, large)
     assert [page for page, word in words.items() if word] == [

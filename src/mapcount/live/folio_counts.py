@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mapcount.live.folio_layout import FolioCounters
-from mapcount.live.snapshot import I8, I32, I64, U64, UNKNOWN, Bool, Runs
+from mapcount.live.snapshot import COUNTED, I8, I32, I64, U64, UNKNOWN, Bool, Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,23 @@ def mapped_pages(c: FolioCounters, nr: I64) -> I64:
     return np.where(known, np.where(c.entire_mapcount > 0, nr, c.nr_pages_mapped.astype(np.int64)), UNKNOWN)
 
 
-def implied_mapcounts(runs: Runs, large: LargeFolios) -> I32:
-    """What kpagecount would say of each run's pages, where the folio's counters decide it; else UNKNOWN.
+def implied_mapcounts(runs: Runs, large: LargeFolios, page_mapcounts: bool) -> I32:
+    """What kpagecount would say of each run's pages, where something else decides it; else UNKNOWN.
 
-    A page that a PMD maps, of a folio that no PTE maps, is mapped as often as the folio entirely. And when
-    there are as many PTEs as pages that PTEs map, no page has two: one that a PTE maps has exactly that one.
+    The folio's counters: a page that a PMD maps, of a folio that no PTE maps, is mapped as often as the
+    folio entirely. And when there are as many PTEs as pages that PTEs map, no page has two: one that a PTE
+    maps has exactly that one.
+    Bit 56 of pagemap: a page that a PTE maps is mapped once where it is set. Without `page_mapcounts` the bit
+    of a large folio's page is about its owners, and below a PMD older kernels ask about the first page alone.
     """
     c = large.counters
     by_pte = np.where(c.entire_mapcount != UNKNOWN, c.large_mapcount - c.entire_mapcount, UNKNOWN)
     under_pmd = np.where(by_pte == 0, c.entire_mapcount, UNKNOWN)
     under_pte = np.where((by_pte > 0) & (by_pte == c.nr_pages_mapped), c.entire_mapcount + 1, UNKNOWN)
     implied = np.full(len(runs), UNKNOWN, np.int32)
+    own_count = (runs.order == 0) | ((runs.pmd == 0) & page_mapcounts)
+    implied[runs.exclusive & own_count & COUNTED[runs.kind]] = 1
     for level, known in ((1, under_pmd), (0, under_pte)):
-        at = np.flatnonzero((runs.order > 0) & (runs.pmd == level))
+        at = np.flatnonzero((runs.order > 0) & (runs.pmd == level) & (implied == UNKNOWN))
         implied[at] = known[np.searchsorted(large.head, runs.folio[at])]
     return implied

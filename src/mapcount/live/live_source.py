@@ -145,7 +145,8 @@ class LiveSource:
             return
         with self._space_of(process) as space:
             pmd_pages = 1 << self.machine.pmd_order
-            reader = RunReader(space.pagemap, self._frames, process.regions, pmd_pages)
+            counts = self.machine.flavour.page_mapcounts
+            reader = RunReader(space.pagemap, self._frames, process.regions, pmd_pages, counts)
             try:
                 found = extents(space.pagemap, process.regions, self.machine.levels)
                 for block in blocks(found, BLOCK, pmd_pages):

@@ -5,8 +5,9 @@ about. That shows: the frame is not mapped, or is anonymous where the entry says
 is smaller than what is mapped of it. Then the block is read once more, and what is still odd is of kind
 OTHER: so are pages that the kernel keeps no struct page for.
 
-Two things need not be asked. A PMD maps pages of one folio, so only its first page is looked at. And
-struct folio, where it is readable, often decides how often each page is mapped (`implied_mapcounts`).
+Two things need not be asked. A PMD maps pages of one folio, so only its first page is looked at. And how
+often a page is mapped, kpagecount is asked only where pagemap and struct folio do not decide it
+(`implied_mapcounts`).
 """
 
 from __future__ import annotations
@@ -44,10 +45,16 @@ class RunReader:
     """Reads what one address space maps."""
 
     def __init__(
-        self, pagemap: Pagemap, frames: FrameReader, regions: Sequence[Region], pmd_pages: int
+        self,
+        pagemap: Pagemap,
+        frames: FrameReader,
+        regions: Sequence[Region],
+        pmd_pages: int,
+        page_mapcounts: bool,
     ) -> None:
-        """`pmd_pages`: how many pages one PMD maps."""
+        """`pmd_pages`: how many pages one PMD maps. `page_mapcounts`: does the kernel count pages?"""
         self._pagemap, self._frames, self._pmd_pages = pagemap, frames, pmd_pages
+        self._page_mapcounts = page_mapcounts
         self._region_start = np.array([region.start for region in regions], np.int64)
 
     def read(self, block: Sequence[Extent]) -> tuple[Runs, LargeFolios]:
@@ -112,7 +119,9 @@ class RunReader:
     def _counted(self, seen: Seen, every_frame: bool) -> Seen:
         """The same with mapcounts: implied ones, unless `every_frame`, else those of kpagecount."""
         runs = seen.runs
-        mapcount = runs.mapcount if every_frame else implied_mapcounts(runs, seen.large)
+        mapcount = runs.mapcount
+        if not every_frame:
+            mapcount = implied_mapcounts(runs, seen.large, self._page_mapcounts)
         ask = (mapcount == UNKNOWN) & ~seen.odd
         nr = runs.nr[ask].astype(np.int64)
         counts = self._frames.mapcounts(runs.folio[ask].astype(np.int64) + runs.first[ask], nr)
