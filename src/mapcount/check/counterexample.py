@@ -87,16 +87,20 @@ def tell(
     word: str | None = None,
 ) -> Counterexample | None:
     """A path as the scenario that shows a finding, on all of `flavours` (else the world's), if one does."""
-    if not any(world.level(event.op) for event in path):
-        world = replace(world, pmd=False)  # it is a path of that world too, which needs no folio of 2 MiB
+    world = plainest(world, path)
     on = [real(flavour) for flavour in flavours or [world.flavour]]
     for told in _tellings(world, path):
-        options = f"--flavour {','.join(flavour.name for flavour in on)}"
-        options += f" --scheme {word or scheme.name}" if scheme else ""
+        options = f" --scheme {word or scheme.name}" if scheme else ""
+        options += f" --flavour {','.join(flavour.name for flavour in on)}"
         text = _text(told, finding, options, on[0].bits)
         if all(_acted(text, flavour, finding, scheme) for flavour in on):
             return Counterexample(text, world, tuple(path), told.unit)
     return None
+
+
+def plainest(world: World, path: Sequence[Event]) -> World:
+    """The world, without PMDs if the path has none: it leads to the same, and needs no folio of 2 MiB."""
+    return world if any(world.level(event.op) for event in path) else replace(world, pmd=False)
 
 
 def real(flavour: Flavour) -> Flavour:
@@ -121,6 +125,7 @@ def _wrong_answer(
         folio = _last_folio(acted)
         return folio is not None and (scheme.name in folio.wrong_schemes if scheme else folio.wrong)
 
+    world = plainest(world, path)
     path = by_fork_and_exit(world, path, scheme, truth)
     return tell(world, path, Finding(title, ends, shows), scheme=scheme, word=word)
 
@@ -155,7 +160,10 @@ def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
 
 
 def _text(told: Told, finding: Finding, options: str, bits: int) -> str:
-    lines = [f"# {finding.title}", f"# Found by mapcount check; mapcount run {options} shows it."]
+    lines = [
+        f"# {finding.title}",
+        f"# Found by mapcount check. To see it, mapcount run this file with{options}",
+    ]
     if told.unit > 1:
         lines.append(f"# A page of the world that was explored is {told.unit} pages here.")
     if bits == 32:
@@ -173,8 +181,6 @@ def by_fork_and_exit(
 
     The path itself if there is none that is no longer.
     """
-    if not any(world.level(event.op) for event in path):
-        world = replace(world, pmd=False)
     subject: Subject = SchemeState(scheme, world) if scheme else KernelFolio(world)
     search = Search(world, subject, _forks_and_exits)
     for state in search:

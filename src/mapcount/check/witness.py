@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mapcount.check.counterexample import Counterexample, Finding, by_fork_and_exit, real, tell
+from mapcount.check.counterexample import Counterexample, Finding, by_fork_and_exit, plainest, real, tell
 from mapcount.check.exactness import Cell, Mistake
 from mapcount.check.questions import Number, Question, Side, pss
 from mapcount.check.reference import KernelFolio, state_after
@@ -61,7 +61,7 @@ def _story(one: Witness) -> Counterexample | None:
     answer = one.mistake.answer
     said, true = (in_words(one.question, value) for value in (answer.said, answer.true))
     title = f"{one.question.id}: said {said}, true {true}, on {', '.join(map(str, map(real, one.flavours)))}."
-    world, path = one.mistake.world, one.mistake.path
+    world, path = plainest(one.mistake.world, one.mistake.path), one.mistake.path
     if one.question.id == "shared":
         path = by_fork_and_exit(world, path, None, "exclusive" if answer.said else "shared")
 
