@@ -1,4 +1,4 @@
-"""Two slots, broken: compared before they are brought up to date. `mapcount check` finds out in three events."""
+"""Two slots, broken: compared before they are updated. `mapcount check` finds out in three events."""
 
 from mapcount.schemes import slots
 
