@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mapcount.report.check_data import BROKEN, HOLDS
+from mapcount.report.check_data import BROKEN, HOLDS, NOT_EXHAUSTED
 from mapcount.report.check_races_data import MODEL_WORDS
 from mapcount.report.lines import hanging, whole
 from mapcount.report.words import plural
@@ -62,15 +62,15 @@ def _table(races: Sequence[Mapping[str, Any]]) -> Table:
         broken = [race for race in of_group if race["result"] == BROKEN]
         if len(of_group) > FEW:
             states = sum(race["states"] for race in of_group)
-            ways = sum(race["interleavings"] for race in of_group)
+            all_ways = sum(race["interleavings"] for race in of_group)
             word = f"{len(broken)} BROKEN" if broken else _verdict(of_group)
-            table.add_row(group, f"all {len(of_group)}", f"{states:,}", _large(ways), word)
+            table.add_row(group, f"all {len(of_group)}", f"{states:,}", _large(all_ways), word)
         for race in of_group if len(of_group) <= FEW else broken[:MOST_SHOWN]:
             threads = " | ".join(f"{thread['name']} {thread['does']}" for thread in race["threads"])
-            cells = (f"{race['states']:,}", _large(race["interleavings"]), _verdict([race]))
+            name = race["name"] if race["story"] else ""
+            ways = _large(race["interleavings"]) if race["result"] != NOT_EXHAUSTED else "-"
             style = "red" if race["result"] == BROKEN else ""
-            composed = race["name"].count(":") > 0
-            table.add_row(*((race["name"], "") if composed else (race["name"], threads)), *cells, style=style)
+            table.add_row(name, threads, f"{race['states']:,}", ways, _verdict([race]), style=style)
     return table
 
 
@@ -98,10 +98,11 @@ def _first_shown(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _about(race: Mapping[str, Any], width: int) -> Iterator[Text]:
-    yield from hanging(f"{race['name']}: {race['story']}", width, INDENT, "bold")
+    head = f"{race['name']}: {race['story']}" if race["story"] else race["name"]
+    yield from hanging(head, width, INDENT, "bold")
     yield from hanging(f"at the start  {'; '.join(race['start'])}", width, 14)
     for thread in race["threads"]:
-        yield from hanging(f"{thread['name']:<14}{thread['does']}", width, 14)
+        yield from hanging(f"{thread['name']:<14}{thread['words']}", width, 14)
 
 
 def draw_interleaving(race: Mapping[str, Any], *, width: int = 100) -> Iterator[RenderableType]:
@@ -134,7 +135,8 @@ def _change(change: Mapping[str, str]) -> str:
 def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     races = data["races"]
     broken = [race["name"] for race in races if race["result"] == BROKEN]
-    cost = f"{plural(data['states'], 'state')} in {data['seconds']:.1f} s"
+    seconds = data["seconds"]
+    cost = f"{plural(data['states'], 'state')} in {f'{seconds:.1f} s' if seconds >= 1 else 'under a second'}"
     if broken:
         yield from hanging(
             f"BROKEN in {len(broken)} of {plural(len(races), 'race')}; {cost}", width, INDENT, "bold red"

@@ -64,7 +64,10 @@ def race_as_data(result: Result) -> dict[str, Any]:
         "group": result.group,
         "story": race.story,
         "start": start_in_words(race.start),
-        "threads": [{"name": thread.name, "does": thread.does} for thread in race.threads],
+        "threads": [
+            {"name": thread.name, "does": thread.does, "words": _program_words(thread.does)}
+            for thread in race.threads
+        ],
         "result": BROKEN if explored.broken else HOLDS if explored.exhausted else NOT_EXHAUSTED,
         "states": explored.states,
         "steps": explored.steps,
@@ -77,6 +80,11 @@ def race_as_data(result: Result) -> dict[str, Any]:
         "shown": result.shown.property if result.shown else None,
         "interleaving": [_line(line, race.threads[line.thread].name) for line in result.lines],
     }
+
+
+def _program_words(does: str) -> str:
+    """`unmap: unmap every page that PTEs map`, for each program of a thread."""
+    return "; then ".join(f"{name}: {PROGRAMS[name].does}" for name in does.split(", "))
 
 
 def _line(line: Line, thread: str) -> dict[str, Any]:

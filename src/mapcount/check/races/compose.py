@@ -21,7 +21,6 @@ MOST_THREADS = 4
 CHILDREN = "DEFG"
 NR_PAGES = 2
 PAGES = tuple(range(NR_PAGES))
-STORY = "Put together from programs."
 
 
 class RaceError(ValueError):
@@ -58,7 +57,7 @@ def compose(parts: Sequence[tuple[str, Program]]) -> Race:
         where = Where(table, pages[number], Table(children.get(number, table.name)), tables, PAGES)
         threads.append(Thread(_unique(place, number, parts), program.name, (program.act(where),)))
     name = ",".join(f"{place}:{program.name}" for place, program in parts)
-    return Race(name, STORY, start, tuple(threads))
+    return Race(name, "", start, tuple(threads))
 
 
 def _unique(place: str, number: int, parts: Sequence[tuple[str, Program]]) -> str:
