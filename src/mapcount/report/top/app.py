@@ -50,7 +50,7 @@ class Top(App[Exception]):
     """`mapcount top`. Its result is the error that ended it, if one did."""
 
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", priority=True)]
     TITLE = "mapcount top"
 
     def __init__(

@@ -36,13 +36,13 @@ class Grid(ScrollView, Generic[R], can_focus=True):
     """Shows a listing. `refresh_rows` after each change of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "move_page(-1)", show=False),
-        Binding("pagedown,space", "move_page(1)", show=False),
-        Binding("home,g", "move_to(0)", show=False),
-        Binding("end,G", "move_to(-1)", show=False),
-        Binding("enter", "choose", "open"),
+        Binding("up,k", "move(-1)"),
+        Binding("down,j", "move(1)"),
+        Binding("pageup", "move_page(-1)"),
+        Binding("pagedown,space", "move_page(1)"),
+        Binding("home,g", "move_to(0)"),
+        Binding("end,G", "move_to(-1)"),
+        Binding("enter", "choose"),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--heading", "grid--sorted", "grid--chosen", "grid--bad"}
     DEFAULT_CSS = """

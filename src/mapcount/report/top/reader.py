@@ -133,6 +133,11 @@ class Reader:
         if self._thread.ident is not None:
             self._thread.join(patience)
 
+    @property
+    def running(self) -> bool:
+        """Has it begun, and not ended?"""
+        return self._thread.is_alive()
+
     def want(self, wanted: Wanted) -> None:
         """Read this from now on: at once, if it is a process."""
         if wanted.pid is not None:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from mapcount.report.top.grid import Grid
 from mapcount.report.top.listing import Listing
@@ -40,6 +40,23 @@ class Commands(Protocol):
         """Write a capture."""
 
 
+KEYS = "Enter open  / filter  s sort  f folios  p pause  r now  c capture  n notes  ? help  q quit"
+TEXT_KEYS = "Esc back  q quit"
+
+
+class Keys(Static):
+    """The keys, in the last line. Textual's own Footer makes a widget of each, anew for each screen."""
+
+    DEFAULT_CSS = "Keys { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, keys: str) -> None:
+        """`keys`: pairs of a key and what it does, two blanks apart."""
+        pairs = (pair.split(" ", 1) for pair in keys.split("  "))
+        super().__init__(
+            Text("  ").join(Text.assemble((key, "bold reverse"), " ", what) for key, what in pairs)
+        )
+
+
 class Prompt(Input):
     """A line to type in, at the bottom; Enter and Escape end it."""
 
@@ -47,23 +64,23 @@ class Prompt(Input):
     Prompt { display: none; border: none; height: 1; padding: 0; background: transparent; }
     Prompt:focus { border: none; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.end_prompt", "leave")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.end_prompt")]
 
 
 class ListScreen(Screen[None]):
     """A head, one list or two, a line about their state, and keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter", key_display="/", priority=True),
-        Binding("s", "sort", "sort"),
-        Binding("p", "app.pause", "pause"),
-        Binding("r", "app.now", "now"),
-        Binding("f", "other", "folios"),
-        Binding("c", "save", "capture"),
-        Binding("n", "app.notes", "notes"),
-        Binding("question_mark", "app.help", "help", key_display="?"),
-        Binding("escape", "back", show=False),
-        Binding("q", "app.quit", "quit"),
+        Binding("slash", "filter", priority=True),
+        Binding("s", "sort"),
+        Binding("f", "other"),
+        Binding("p", "app.pause"),
+        Binding("r", "app.now"),
+        Binding("c", "save"),
+        Binding("n", "app.notes"),
+        Binding("question_mark", "app.help"),
+        Binding("escape", "back"),
+        Binding("q", "app.quit"),
     ]
     DEFAULT_CSS = """
     ListScreen { background: transparent; }
@@ -79,6 +96,9 @@ class ListScreen(Screen[None]):
         self._other = False
         """Was the second list asked for, in the place of the first?"""
         self._saving = False
+        self._above = Static("", markup=False, id="head")
+        self._state = Static("", markup=False, id="state")
+        self._prompt = Prompt(id="prompt")
         self._question = ""
         """What is being asked, while somebody types."""
         self._head = Text()
@@ -87,11 +107,11 @@ class ListScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield Static("", markup=False, id="head")
+        yield self._above
         yield from self._grids
-        yield Static("", markup=False, id="state")
-        yield Prompt(id="prompt")
-        yield Footer(compact=True, show_command_palette=False)
+        yield self._state
+        yield self._prompt
+        yield Keys(KEYS)
 
     @property
     def listing(self) -> Listing[Any]:
@@ -100,11 +120,11 @@ class ListScreen(Screen[None]):
 
     def show(self, head: Text, *rows: Sequence[Any]) -> None:
         """The head, and the rows of each list."""
-        if not self.is_mounted:
+        if not self._above.is_attached:
             return
         if head != self._head:
             self._head = head
-            self.query_one("#head", Static).update(head)
+            self._above.update(head)
         for grid, now in zip(self._grids, rows, strict=True):
             grid.listing.rows = now
             grid.listing.arrange()
@@ -113,8 +133,8 @@ class ListScreen(Screen[None]):
 
     def tell(self, state: str) -> None:
         """The line below the lists."""
-        if self.is_mounted:
-            self.query_one("#state", Static).update(Text(self._question or state), layout=False)
+        if self._state.is_attached:
+            self._state.update(Text(self._question or state), layout=False)
 
     def on_resize(self) -> None:
         """There may be room for both lists now."""
@@ -138,7 +158,7 @@ class ListScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The key for the filter comes before all others, so that what is typed next is typed into it."""
-        return action != "filter" or not self.query_one(Prompt).display
+        return action != "filter" or not self._prompt.display
 
     def action_sort(self) -> None:
         """Sort by the next thing."""
@@ -190,9 +210,8 @@ class ListScreen(Screen[None]):
             self._ask(suggestion, "Write a capture to this new directory. Enter writes it, Esc does not.")
 
     def _ask(self, value: str, question: str) -> None:
-        prompt = self.query_one(Prompt)
-        prompt.value, prompt.display, self._question = value, True, question
-        self.set_focus(prompt)
+        self._prompt.value, self._prompt.display, self._question = value, True, question
+        self.set_focus(self._prompt)
         self.tell("")
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -214,7 +233,7 @@ class ListScreen(Screen[None]):
 
     def _close_prompt(self) -> None:
         self._saving, self._question = False, ""
-        self.query_one(Prompt).display = False
+        self._prompt.display = False
         self._grids[self._other].focus()
         self._commands.draw()
 
@@ -229,8 +248,8 @@ class TextScreen(Screen[None]):
     """Something to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,question_mark,n", "app.pop_screen", "back", key_display="Esc"),
-        Binding("q", "app.quit", "quit"),
+        Binding("escape,enter,question_mark,n", "app.pop_screen"),
+        Binding("q", "app.quit"),
     ]
     DEFAULT_CSS = "TextScreen { background: transparent; }"
 
@@ -242,4 +261,4 @@ class TextScreen(Screen[None]):
         """The text, which may be longer than the screen."""
         with VerticalScroll():
             yield Static(self._text, markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield Keys(TEXT_KEYS)
