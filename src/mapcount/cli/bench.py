@@ -12,6 +12,7 @@ import click
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED
 from mapcount.cli.ending import OUT_OF_MEMORY, end, progress_bar
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -68,8 +69,17 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "turn; what was there is put back at the end, even if all of this is killed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, with every sample, as JSON.")
+@click.option("--html", "html", metavar="FILE", help="Write a page to look at, with charts, instead.")
+@click.option("--force", is_flag=True, help="Replace what is at FILE.")
 def bench(
-    benchmark: str, size_kib: int | None, runs: int, sizes: list[int] | None, set_thp: bool, as_json: bool
+    benchmark: str,
+    size_kib: int | None,
+    runs: int,
+    sizes: list[int] | None,
+    set_thp: bool,
+    as_json: bool,
+    html: str | None,
+    force: bool,
 ) -> None:
     """Measure what the running kernel costs per page, by folio size.
 
@@ -89,6 +99,7 @@ def bench(
     from mapcount.live.snapshot import CannotHere, Unreadable
     from mapcount.scenario.syntax import visible
 
+    check_html(html, force=force)
     try:
         with signals_raise():
             measured = _measure(benchmark, size_kib, runs, sizes, set_thp=set_thp)
@@ -96,11 +107,15 @@ def bench(
         end(f"mapcount bench: {visible(str(error) or OUT_OF_MEMORY)}", CANNOT)
     except KeyboardInterrupt:
         end("interrupted", INTERRUPTED)
+    if html is not None:
+        from mapcount.report.html.bench_page import bench_page
+
+        write_html(html, bench_page(measured), force=force)
     if as_json:
         from mapcount.report.bench_data import bench_as_data
 
         click.echo(json.dumps(bench_as_data(measured), indent=1))
-    else:
+    elif html is None:
         _print(measured)
     if measured.deviations:
         sys.exit(FINDING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.traces import compared, show, told_errors, worker_options
 
 DEFAULT = ("two-slots", "one-slot", "n-slots:4", "first-page", "per-page", "exact", "two-slots+reset:16")
@@ -28,6 +29,8 @@ DEFAULT = ("two-slots", "one-slot", "n-slots:4", "first-page", "per-page", "exac
 @click.option(
     "--json", "as_json", is_flag=True, help="All of it for machines, with the data of a Pareto chart."
 )
+@click.option("--html", "html", metavar="FILE", help="Write a page to look at, with the charts, instead.")
+@click.option("--force", is_flag=True, help="Replace what is at FILE.")
 def compare(
     trace: str,
     schemes: tuple[str, ...],
@@ -36,6 +39,8 @@ def compare(
     dask: str | None,
     scratch: str | None,
     as_json: bool,
+    html: str | None,
+    force: bool,
 ) -> None:
     """Compare ways to answer "is this folio shared?" on one trace.
 
@@ -43,6 +48,12 @@ def compare(
     share of the events and of folio-time it was wrong, and how many pages a sole owner would have copied in
     place of reusing them.
     """
+    check_html(html, force=force)
     with told_errors():
         found = compared(trace, list(dict.fromkeys(schemes)), threads, dask, scratch)
-    show(found, every=detail, as_json=as_json)
+    if html is not None:
+        from mapcount.report.html.compare_page import compare_page
+
+        write_html(html, compare_page(found), force=force)
+    if as_json or html is None:
+        show(found, every=detail, as_json=as_json)
