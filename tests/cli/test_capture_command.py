@@ -138,7 +138,9 @@ def test_a_capture_of_itself_alone_is_none(tmp_path: Path, monkeypatch: pytest.M
     result = run("--all", "-o", tmp_path / "c")
     assert (3, []) == (result.exit_code, os.listdir(tmp_path))
     assert "none of the processes could be read; the first: 12 (refuses)" in result.stderr
-    assert 0 == run("--pid", 10, "--pid", 12, "-o", tmp_path / "c").exit_code
+    asked = run("--pid", 10, "--pid", 12, "-o", tmp_path / "c")
+    assert 0 == asked.exit_code
+    assert ": 1 process, this command among them, 1 region, 1 run of pages" in asked.stdout
 
 
 def test_a_place_where_nothing_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,7 @@ def test_places_are_running_numbers(regions: tuple[Region, ...], pmd_order: int)
         free = now.start + now.nr_pages
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 40))))
 def test_numbers_are_as_from_a_dictionary(blocks: list[list[int]]) -> None:
     """The tables of numbers do what a dictionary would, in a small part of its memory."""

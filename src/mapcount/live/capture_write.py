@@ -64,6 +64,8 @@ class Written:
     machine: Machine
     removed: tuple[Path, ...] = ()
     """What captures to the same place had left behind that were killed."""
+    itself: bool = False
+    """Is the process that wrote it one of those in it?"""
 
 
 def write_capture(
@@ -114,6 +116,7 @@ def write_capture(
         tuple(unreadable),
         source.machine,
         tuple(removed),
+        source.own_pid in writer.written,
     )
 
 
@@ -132,7 +135,7 @@ class _Writer:
         self._source, self._hiding, self._part_rows = source, hiding, part_rows
         self._reading = reading if source.machine.frames else None
         self._numbers, self._hidden = FolioNumbers(), Hidden()
-        self._written: set[int] = set()
+        self.written: set[int] = set()
         """Processes that are in it, by number."""
         self._sharing: set[int] = set()
         self._cgroups: set[str] = set()
@@ -181,7 +184,7 @@ class _Writer:
             "regions": [len(regions)],
             "blocks": [nr_blocks],
         }
-        self._written.add(process.pid)
+        self.written.add(process.pid)
         self._sharing.update(process.sharing)
         self._cgroups.add(process.cgroup)
         self.tables["processes"].append(PROCESSES.frame(row))
@@ -215,7 +218,7 @@ class _Writer:
     def has_others(self, selection: Selection) -> bool:
         """Is any process in it, besides the one that writes it and was not asked for by its number?"""
         unasked = {self._source.own_pid} - set(selection.pids)
-        return bool(self._written - unasked)
+        return bool(self.written - unasked)
 
     def _matters(self, stat: MemoryStat) -> bool:
         """Is a folio charged to this control group, or a process in it or below it?"""

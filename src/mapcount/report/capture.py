@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from mapcount.live.capture_write import Hiding, Written
 from mapcount.live.snapshot import Unreadable
-from mapcount.report.words import size
+from mapcount.report.words import plural, size
 from mapcount.scenario.syntax import visible
 
 MOST_NAMED = 8
@@ -18,8 +18,9 @@ def draw_written(written: Written, hiding: Hiding) -> Iterator[str]:
     rows = written.rows
     yield (
         f"wrote {visible(str(written.path))} ({size(-(-written.bytes // 1024))}): "
-        f"{rows['processes']} process{'es' * (rows['processes'] != 1)}, "
-        f"{rows['regions']} regions, {rows['runs']} runs of pages"
+        f"{plural(rows['processes'], 'process', 'processes')}"
+        f"{', this command among them' * written.itself}, "
+        f"{plural(rows['regions'], 'region')}, {plural(rows['runs'], 'run of pages', 'runs of pages')}"
     )
     yield (
         "frame numbers and addresses are replaced by running numbers"
