@@ -97,9 +97,21 @@ def test_why_a_write_copies_or_reuses() -> None:
         (huge + "A exit\nP write heap[0p]\n", "page-mapcount", "reused", "refcount is 1"),
     ]
     for text, flavour, fate, why in cases:
-        (write,) = _told(text, len(text.splitlines()) - 1, flavour)["writes"]
+        (write,) = _told(text, len(text.splitlines()) - 1, flavour)["fates"]
         assert fate == write["fate"], text
         assert why in write["why"], text
+
+
+def test_pages_that_are_not_paged_out_are_told() -> None:
+    """What MADV_PAGEOUT silently leaves alone is named, and whether rightly; what it pages out is not."""
+    both = FORKED + "P madvise heap pageout\n"
+    (skip,) = _told(both, 2)["fates"]
+    assert (16, "skipped", "maybe mapped shared") == (skip["pages"], skip["fate"], skip["why"])
+    alone = FORKED + "P fork B\nP exit\nA exit\nB madvise heap[0:32K] pageout\n"
+    (skip,) = _told(alone, 5)["fates"]
+    assert (8, "skipped") == (skip["pages"], skip["fate"])
+    assert "only B maps it: a needless skip" in skip["why"]
+    assert "fates" not in _told(alone.replace("[0:32K]", ""), 5)
 
 
 def test_events_of_one_kind_are_counted_and_their_statistics_summed() -> None:

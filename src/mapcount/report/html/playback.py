@@ -6,14 +6,14 @@ did not change costs a number.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mapcount.report.html.fates import Fate, skipped_pageout, write_faults
 from mapcount.report.html.happenings import Happening, Narrator
 from mapcount.report.html.page import render
 from mapcount.report.html.scene import FolioPicture, Scene, Space
-from mapcount.report.html.write_faults import write_faults
 from mapcount.scenario.observation import FolioSeen, Observation
 from mapcount.scenario.run import Run, SteppedTo, Watcher
 from mapcount.scenario.run import run as run_on
@@ -218,22 +218,34 @@ def _told(played: Played, step: SteppedTo, before: tuple[Scene, Observation], i:
     """The rules that fired in this step: for copy-on-write first, then for each mapping event."""
     was, scene = before[0], played.scenes[i]
     place = _Places((was, before[1].folios), (scene, step.seen.folios))
-    writes = []
-    acting = [action for action in step.step.actions if action.verb != "expect"]
-    if len(acting) == 1 and acting[0].verb == "write":
-        fates = write_faults(played.run.flavour, acting[0].actor, was, before[1], scene)
-        writes = [
-            {"place": place.of(pfn), "pages": n, "fate": fate, "why": why} for pfn, n, fate, why in fates
-        ]
+    fates = [
+        {"place": place.of(pfn), "pages": n, "fate": fate, "why": why}
+        for pfn, n, fate, why in _fates(played, step, before, scene)
+    ]
     told = played.happenings[i]
     events = [
         {key: value for key, value in asdict(one).items() if key != "pfn" and value}
         | {"place": place.of(one.pfn)}
         for one in told[:MOST_HAPPENINGS]
     ]
-    found = {"writes": writes[:MOST_HAPPENINGS], "events": events}
-    more = max(0, len(told) - MOST_HAPPENINGS) + max(0, len(writes) - MOST_HAPPENINGS)
+    found = {"fates": fates[:MOST_HAPPENINGS], "events": events}
+    more = max(0, len(told) - MOST_HAPPENINGS) + max(0, len(fates) - MOST_HAPPENINGS)
     return {key: value for key, value in (*found.items(), ("more", more)) if value}
+
+
+def _fates(
+    played: Played, step: SteppedTo, before: tuple[Scene, Observation], scene: Scene
+) -> Iterator[Fate]:
+    """What became of pages that the step's only action writes to or pages out."""
+    acting = [action for action in step.step.actions if action.verb != "expect"]
+    if len(acting) != 1 or acting[0].target is None:
+        return
+    (action,) = acting
+    if action.verb == "write":
+        yield from write_faults(played.run.flavour, action.actor, *before, scene)
+    elif (action.verb, action.word) == ("madvise", "pageout"):
+        assert action.target is not None
+        yield from skipped_pageout(action.target, action.actor, *before, scene)
 
 
 class _Places:

@@ -45,6 +45,8 @@ class Space:
     mm_id: int
     regions: tuple[tuple[str, int, tuple[Piece, ...]], ...]
     """(name, pages, pieces)."""
+    starts: tuple[int, ...]
+    """Each region's first virtual page."""
     entries: tuple[tuple[int, int, int, int, bool], ...]
     """(virtual page, pages, page frame, level, writable?) of every run of present entries."""
 
@@ -78,6 +80,7 @@ def look_at(system: System) -> Scene:
         scene.spaces[process.name] = Space(
             process.mm.mm_id,
             tuple((r.name, r.n, tuple(_pieces(system, process, r))) for r in process.regions.values()),
+            tuple(r.start for r in process.regions.values()),
             tuple((e.start, e.n, e.target, e.level, e.writable) for e in present),
         )
     scene.folios = [_picture(run, lanes[run.start]) for run in m.memory.folios]

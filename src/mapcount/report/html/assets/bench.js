@@ -29,7 +29,7 @@ function counted(story) {
     const n = sum(row.updates_per_page[kernel]);
     return [row.folio_kib, n, `${folio(row.folio_kib)} ${number(n)}`];
   }) }));
-  if (!series.length || kept.length < 2) return null;
+  if (!series.some(({ points }) => points.some(([, y]) => y)) || kept.length < 2) return null;
   return lines({ title: `${story.name}: counter updates for each page`, note: "as simulated, folios mapped by PTEs", series,
     x: axis(kept.map((row) => row.folio_kib)), y: { values: series.flatMap(({ points }) => points.map(([, y]) => y)), zero: true } });
 }

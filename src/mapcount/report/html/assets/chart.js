@@ -1,5 +1,7 @@
 // Charts: two axes, drawn in the pixels there are, again when there are others.
 
+const SERIES = 6;
+
 // A scale from a value to a pixel, with round ticks.
 function scale({ values, from, to, log, zero, format }) {
   let low = Math.min(...values), high = Math.max(...values);
@@ -43,18 +45,19 @@ function chart({ title, note, x, y, height = 300, words, draw, legend }) {
   return figure;
 }
 
-// A mark of a series: disc, square, triangle, diamond, so that colour is not needed.
+// A mark of a series: each has a form of its own, so that colour is not needed.
 function shape(series, x, y, title) {
   const r = 4.5, paths = [
     `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`, `M${x - r} ${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
     `M${x} ${y - r - 1}l${r + 1} ${2 * r}h${-2 * r - 2}z`, `M${x} ${y - r - 1}l${r + 1} ${r + 1}l${-r - 1} ${r + 1}l${-r - 1} ${-r - 1}z`,
+    `M${x - 1.5} ${y - r - 1}h3v${r - 0.5}h${r - 0.5}v3h${-r + 0.5}v${r - 0.5}h-3v${-r + 0.5}h${-r + 0.5}v-3h${r - 0.5}z`, `M${x} ${y + r + 1}l${r + 1} ${-2 * r}h${-2 * r - 2}z`,
   ];
-  return el("path", { class: `shape s${series % 4}`, d: paths[series % 4] }, el("title", {}, title));
+  return el("path", { class: `shape s${series % SERIES}`, d: paths[series % SERIES] }, el("title", {}, title));
 }
 
 function legend(names) {
   return el("ul", { class: "legend" }, names.map((name, i) => el("li", {},
-    el("svg", { viewBox: "0 0 34 12", "aria-hidden": "true" }, el("path", { class: `series s${i % 4}`, d: "M0 6H34" }), shape(i, 17, 6, name)), name)));
+    el("svg", { viewBox: "0 0 34 12", "aria-hidden": "true" }, el("path", { class: `series s${i % SERIES}`, d: "M0 6H34" }), shape(i, 17, 6, name)), name)));
 }
 
 // Lines over a common axis. `series`: name and points [x, y, title, low, high].
@@ -62,9 +65,9 @@ function lines({ series, ...rest }) {
   const words = series.map(({ name, points }) => `${name}: ${points.map(([, , title]) => title).join(", ")}`).join(". ");
   return chart({ ...rest, words: `${rest.title}. ${words}.`, legend: legend(series.map(({ name }) => name)), draw: (parts, X, Y) => {
     series.forEach(({ points, join = true }, i) => {
-      if (join) parts.push(el("path", { class: `series s${i % 4}`, d: points.map(([a, b], k) => `${k ? "L" : "M"}${X.at(a)} ${Y.at(b)}`).join("") }));
+      if (join) parts.push(el("path", { class: `series s${i % SERIES}`, d: points.map(([a, b], k) => `${k ? "L" : "M"}${X.at(a)} ${Y.at(b)}`).join("") }));
       for (const [a, b, title, low, high] of points) {
-        if (low !== undefined) parts.push(el("line", { class: `whisker s${i % 4}`, x1: X.at(a), x2: X.at(a), y1: Y.at(low), y2: Y.at(high) }));
+        if (low !== undefined) parts.push(el("line", { class: `whisker s${i % SERIES}`, x1: X.at(a), x2: X.at(a), y1: Y.at(low), y2: Y.at(high) }));
         parts.push(shape(i, X.at(a), Y.at(b), title));
       }
     });

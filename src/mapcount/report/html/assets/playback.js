@@ -125,7 +125,7 @@ function told() {
   const groups = new Map();
   for (const kernel of chosen()) {
     const t = kernel.steps[now].told;
-    const key = JSON.stringify([t.writes, (t.events || []).map((e) => [e.event, e.case, e.effect, e.last, e.times, e.place])]);
+    const key = JSON.stringify([t.fates, (t.events || []).map((e) => [e.event, e.case, e.effect, e.last, e.times, e.place])]);
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(kernel);
   }
@@ -134,10 +134,10 @@ function told() {
     if (groups.size > 1) node.append(el("p", { class: "rules-of" }, group.map((kernel) => kernel.name).join(", ")));
     const list = el("ol", { class: "rules" });
     const t = group[0].steps[now].told;
-    for (const write of t.writes || [])
-      list.append(el("li", { class: write.why.includes("needless") ? "costly" : "" },
-        el("span", { class: "what" }, `Write to ${plural(write.pages, "read-only page")} of ${write.place}`),
-        el("b", { class: "case" }, write.fate), el("span", { class: "arrow" }, "because"), write.why));
+    for (const { fate, why, pages, place } of t.fates || [])
+      list.append(el("li", { class: why.includes("needless") ? "costly" : "" },
+        el("span", { class: "what" }, fate === "skipped" ? `${plural(pages, "page")} of ${place} to be paged out` : `Write to ${plural(pages, "read-only page")} of ${place}`),
+        el("b", { class: "case" }, fate), el("span", { class: "arrow" }, "because"), why));
     (t.events || []).forEach((event, i) => list.append(el("li", {},
       el("span", { class: "what" }, `${event.event}, ${event.place}${event.times > 1 ? `, ${event.times.toLocaleString("en")} times` : ""}`),
       el("b", { class: "case" }, event.case), el("span", { class: "arrow" }, "⇒"), event.effect,

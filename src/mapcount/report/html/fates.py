@@ -1,4 +1,4 @@
-"""What became of pages that were written to, and why: reused or copied (mechanism, section 6).
+"""What became of pages that were written to or paged out, and why (mechanism, section 6).
 
 Told by comparing one process's page table before and after a step; the reasons are what the folio's
 counters were before it.
@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 from mapcount.report.html.scene import Scene, Space
 from mapcount.scenario.observation import FolioSeen, Observation
+from mapcount.scenario.syntax import Target
 from mapcount.tracking.flavour import PTE_ORDER, Flavour
 
 Fate = tuple[int, int, str, str]
-"""(page frame before, pages, `reused`, `copied` or `PMD split and copied`, why)."""
+"""(page frame before, pages, `reused`, `copied`, `PMD split and copied` or `skipped`, why)."""
 
 
 def write_faults(
@@ -24,14 +25,15 @@ def write_faults(
     if old is None or new is None:
         return
     fates: list[Fate] = []
-    for pfn, n, level, same in _turned(old, new):
-        at = before.folio_at(pfn)
-        if at is None:
-            continue
+    turned = (
+        (*part, level, same)
+        for pfn, n, level, same in _turned(old, new)
+        for part in _by_folio(before, pfn, n)
+    )
+    for at, pfn, n, level, same in turned:
         folio, picture = seen.folios[at], before.folios[at]
-        marked = any(
-            first <= (pfn - picture.pfn) % (1 << folio.order) < first + k for first, k in picture.exclusive
-        )
+        page = (pfn - picture.pfn) % (1 << folio.order)
+        marked = any(first <= page < first + k for first, k in picture.exclusive)
         fate = "reused" if same else "copied" if level == PTE_ORDER else "PMD split and copied"
         one = pfn, n, fate, _why(flavour, folio, level, marked=marked, same=same)
         if fates and fates[-1][2:] == one[2:]:
@@ -39,6 +41,40 @@ def write_faults(
         else:
             fates.append(one)
     yield from fates
+
+
+def skipped_pageout(
+    target: Target, process: str, before: Scene, seen: Observation, after: Scene
+) -> Iterator[Fate]:
+    """The folios that MADV_PAGEOUT of `target` left where they are, as the kernel takes them for shared."""
+    old, new = before.spaces.get(process), after.spaces.get(process)
+    if old is None or new is None or target.step is not None:
+        return
+    for (name, pages, _), first in zip(old.regions, old.starts, strict=True):
+        asked = target.pages(pages)
+        for start, n, frame, _, _ in old.entries if name == target.region else ():
+            low, high = max(start, first + asked.start), min(start + n, first + asked.stop)
+            for at, pfn, nr in _by_folio(before, frame + low - start, high - low):
+                if seen.folios[at].maybe_shared and _frame_at(new, start + pfn - frame) == pfn:
+                    yield pfn, nr, "skipped", _mistaken(seen.folios[at], "skip")
+
+
+def _by_folio(scene: Scene, pfn: int, n: int) -> Iterator[tuple[int, int, int]]:
+    """(index of the look-alike folios, first page frame, pages) of page frames [pfn, pfn + n)."""
+    while n > 0:
+        at = scene.folio_at(pfn)
+        if at is None:
+            return
+        nr = min(n, scene.folios[at].pfn + scene.folios[at].n - pfn)
+        yield at, pfn, nr
+        pfn, n = pfn + nr, n - nr
+
+
+def _frame_at(space: Space, vpn: int) -> int | None:
+    """The page frame that a virtual page points at."""
+    return next(
+        (pfn + vpn - start for start, n, pfn, _, _ in space.entries if start <= vpn < start + n), None
+    )
 
 
 def _turned(old: Space, new: Space) -> Iterator[tuple[int, int, int, bool]]:
@@ -51,6 +87,13 @@ def _turned(old: Space, new: Space) -> Iterator[tuple[int, int, int, bool]]:
             if may_write and first < last:
                 pfn = target + first - start
                 yield pfn, last - first, level, frame + first - now == pfn
+
+
+def _turned_folios(scene: Scene, old: Space, new: Space) -> Iterator[tuple[int, int, int, int, bool]]:
+    """The same by look-alike folios, whose index in the scene comes first."""
+    for pfn, n, level, same in _turned(old, new):
+        for part in _by_folio(scene, pfn, n):
+            yield *part, level, same
 
 
 def _why(flavour: Flavour, folio: FolioSeen, level: int, *, marked: bool, same: bool) -> str:
@@ -78,6 +121,6 @@ def _why(flavour: Flavour, folio: FolioSeen, level: int, *, marked: bool, same: 
     return f"refcount {refcount} is not the total {total}: something else holds the folio"
 
 
-def _mistaken(folio: FolioSeen) -> str:
+def _mistaken(folio: FolioSeen, what: str = "copy") -> str:
     who = next(iter(folio.owners), "nobody")
-    return "maybe mapped shared" + f", although only {who} maps it: a needless copy" * folio.wrong
+    return "maybe mapped shared" + f", although only {who} maps it: a needless {what}" * folio.wrong
