@@ -91,7 +91,9 @@ def bench(
     memory of the last of three processes for shared (pages are copied), and when it is shared.
 
     Beside the times stand the counter updates that the simulated kernel needs, with per-page counts and
-    without, and published figures. Only processes started here are touched, and only their own memory.
+    without, and published figures; how to read them: docs/bench.md. Only processes started here are touched,
+    and only their own memory.
+
     Exit 1: other pages were copied on write than the simulated kernel copies.
     """
     from mapcount.conform.director import AgentLost
