@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapcount.replay.trace import Op
-from mapcount.tracking.flavour import FLAVOURS, Flavour
+from mapcount.replay import engine
+from mapcount.replay.trace import Op, TraceError
+from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, Flavour
 
-from .reference import Event, Shape, Told, refused, replayed, rows_of, told
+from .reference import Event, Shape, Told, folios_of, refused, replayed, rows_of, told, window_of
 
 KERNELS = [flavour.on(bits) for flavour in FLAVOURS.values() for bits in (64, 32)]
 HUGE = 512
@@ -245,3 +246,34 @@ for name in ("v6.14", "page-mapcount", "total-mapped-pages"):
         check=False,
     )
     assert "" == done.stderr
+
+
+def many_events(count: int, folios: int, seed: int) -> list[Event]:
+    """Events of a few mms that map and unmap eighths of folios of 16 pages, all of them possible."""
+    rng = np.random.default_rng(seed)
+    mapped = np.zeros((folios, 5, 8), np.bool_)
+    events: list[Event] = []
+    for folio, mm, part in zip(*(rng.integers(n, size=count).tolist() for n in (folios, 5, 8)), strict=True):
+        op = Op.UNMAP_PTES if mapped[folio, mm, part] else Op.MAP_PTES
+        mapped[folio, mm, part] ^= True
+        events.append((folio, mm + 1, op, 2 * part, 2))
+    return events
+
+
+def test_slices_of_a_window_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a window is cut in slices and shared by threads, state, verdicts and errors are the same."""
+    events, shapes = many_events(5000, 40, 1), [(4, False)] * 40
+    used: Event = (7, 6, Op.NEW, 0, 16)
+    outcomes = set()
+    for at_once, threads in ((1 << 16, 1), (700, 1), (64, 1), (100, 2)):
+        monkeypatch.setattr(engine, "SLICE", at_once)
+        monkeypatch.setattr(engine, "SLICE_PER_FOLIO", 1)
+        folios = folios_of(shapes)
+        with engine.Engine(folios, NO_PAGE_MAPCOUNT, every=True, threads=threads) as replaying:
+            replaying.replay(window_of(events))
+            outcome = (*(column.tobytes() for column in folios.state), replaying.tally().tobytes())
+            with pytest.raises(TraceError) as caught:
+                replaying.replay(window_of([*events[:1], used, *events[:900]], len(events)))
+        outcomes.add((*outcome, caught.value.row, str(caught.value)))
+    (only,) = outcomes
+    assert len(events) + 1 == only[-2]

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapcount.replay import engine, grouping, pages, rules, verdicts
+from mapcount.replay import engine, grouping, groups, lanes, pages, rules, verdicts
 from mapcount.tracking.flavour import FLAVOURS
 
 from .reference import Event, replayed, window_of
 
 LOOPS = [
     (module.__name__, name)
-    for module in (engine, grouping, pages, rules, verdicts)
+    for module in (grouping, groups, lanes, pages, rules, verdicts)
     for name, loop in vars(module).items()
     if hasattr(loop, "signatures") and loop.__module__ == module.__name__
 ]

@@ -1,7 +1,8 @@
 """Replaying a trace: windows of events, brought into folio order, applied by all cores.
 
 Folios are independent of each other. Each window's events are scattered to blocks of folios, and every
-block is sorted by folio and replayed by one thread, in cache (`grouping.py`, `rules.py`). What this keeps
+block is sorted by folio and replayed by one thread, in cache (`grouping.py`, `groups.py`, `rules.py`). Few
+folios are a block each; then a window is taken in slices whose sorted events stay in cache. What this keeps
 in memory is the folios' state, one window, and its sorted copies.
 """
 
@@ -17,41 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mapcount.replay.folios import SHAPE_SHIFT, VERDICT_SHIFT, Folios
+from mapcount.replay.folios import VERDICT_SHIFT, Folios
 from mapcount.replay.grouping import (
-    BLOCKS,
-    Packed,
+    FEW_FOLIOS,
+    Words,
     block_bits,
     count_blocks,
     first_unsound,
-    rank,
     scatter,
     sort_block,
 )
+from mapcount.replay.groups import replay_folios
 from mapcount.replay.illegal import impossible, unsound
-from mapcount.replay.jit import jit
+from mapcount.replay.lanes import AHEAD
 from mapcount.replay.pages import PageMapcounts, count_pages
 from mapcount.replay.reader import Window, merged
-from mapcount.replay.rules import (
-    AHEAD,
-    LANES_32,
-    LANES_EVENT,
-    LANES_F64,
-    ROW,
-    TOTAL,
-    WRONG,
-    L,
-    arbitrary,
-    fetch,
-    fetch_all,
-    load,
-    rules_of,
-    step,
-    store,
-    truth,
-)
-from mapcount.replay.trace import MOST_MM, MOST_ORDER, ORDER_MASK
-from mapcount.replay.verdicts import KINDS, LANES_64, gather, judge
+from mapcount.replay.rules import LANES_32, LANES_F64, L, rules_of
+from mapcount.replay.trace import MOST_MM, MOST_ORDER
+from mapcount.replay.verdicts import KINDS, LANES_COUNTED
 from mapcount.tracking.flavour import Flavour
 
 if TYPE_CHECKING:
@@ -61,65 +45,15 @@ EVENTS_PER_FOLIO, MOST_EVENTS = 4, 1 << 23
 """A window has so many events for each folio, on average, unless that is more than this in all."""
 RANKS = 1 << 12
 """Folios with so many events in a window, or more, are taken to have as many as each other."""
-NO_ROW = (1 << 32) - 1
 NO_ROWS = np.zeros(0, np.uint32)
+SLICE = 1 << 16
+"""Events that are sorted at a time by each thread when there are few folios: they fit in its cache."""
+SLICE_PER_FOLIO = 16
+"""So many for each folio at least: a folio comes and goes once for them all."""
+When = tuple[NDArray[np.uint32], int, NDArray[np.uint8]]
+"""Of a window: each event's row (nothing where that is its index), the number of its row 0, and phases."""
 Tally = NDArray[np.int64]
 """[order, events or time, verdict]; see `verdicts.py`."""
-
-
-@jit
-def replay_folios(
-    events: Any, starts: Any, state: Any, f: int, folios: int, rules: Any, every: bool, guesses: bool,
-    first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any, counts: Any, ranked: Any,
-) -> None:  # fmt: skip
-    """Apply the sorted events of folios [f, f + folios); the first illegal one goes to `bad`.
-
-    After an illegal event its folio's state means nothing. The others go on, so that the first is found.
-    """
-    orders, queue = np.zeros(L, np.int64), np.zeros((AHEAD, LANES_EVENT), np.int32)
-    at, ends = np.zeros(L, np.uint64), np.zeros(L, np.uint64)
-    touched = rank(starts, folios, counts, ranked)
-    for g in range(0, touched, L):
-        n = min(L, touched - g)
-        at[:] = 0
-        ends[:] = 0
-        for k in range(n):
-            at[k], ends[k] = starts[ranked[g + k]], starts[ranked[g + k] + 1]
-            ranked[g + k] += f
-        which = ranked[g : g + n]
-        longest, shortest = (ends - at).max(), (ends - at).min()
-        load(state, which, rules, lanes, wide)
-        for begin in range(0, longest, AHEAD):
-            soon = min(AHEAD, longest - begin)
-            for t in range(soon):
-                if begin + t < shortest:
-                    fetch_all(events, at, begin + t, queue[t])
-                else:
-                    fetch(events, at, ends, begin + t, queue[t])
-            for t in range(soon):
-                event = queue[t]
-                wrong = step(event, lanes, rules.most_in_slot)
-                if rules.any_level:
-                    wrong = arbitrary(event, lanes, rules.pmd_order)
-                if wrong | truth(event, lanes, wide):
-                    note(event, lanes, which, bad)
-                if every:
-                    judge(event, lanes, wide, counted, first, guesses)
-        store(state, which, rules, lanes, wide)
-        if every:
-            for k in range(n):
-                orders[k] = (state[2][which[k]] >> np.uint32(SHAPE_SHIFT)) & np.uint32(ORDER_MASK)
-            gather(orders, n, counted, tally)
-            counted[:] = 0
-
-
-@jit
-def note(event: Any, lanes: Any, which: Any, bad: Any) -> None:
-    """Keep the first illegal event: (row, reasons, mappings after it, folio)."""
-    for k in range(len(which)):
-        row = np.int64(event[ROW + k])
-        if lanes[WRONG + k] and row < bad[0]:
-            bad[0], bad[1], bad[2], bad[3] = row, lanes[WRONG + k], lanes[TOTAL + k], which[k]
 
 
 class _Desk:
@@ -128,20 +62,23 @@ class _Desk:
     def __init__(self, block: int) -> None:
         self.starts = np.zeros(block + 1, np.uint32)
         self.at = np.zeros(block, np.uint32)
-        self.ranked = np.zeros(max(block, 2 * BLOCKS), np.int64)
+        self.ranked = np.zeros(block, np.int64)
         self.counts = np.zeros(RANKS, np.int64)
-        self.sorted: Packed = np.zeros((0, 2), np.uint64)
+        self.words: Words = np.zeros(0, np.uint64)
+        self.index = np.zeros(0, np.uint32)
+        self.packed = np.zeros((AHEAD, 2 * L), np.uint32)
         self.lanes = np.zeros(LANES_32, np.int32)
         self.wide = np.zeros(LANES_F64, np.float64)
-        self.counted = np.zeros(LANES_64, np.int64)
+        self.counted = np.zeros(LANES_COUNTED, np.int32)
         self.tally: Tally = np.zeros((MOST_ORDER + 1, 2, KINDS), np.int64)
-        self.bad = np.array([NO_ROW, 0, 0, 0], np.int64)
+        self.bad = np.zeros((2 * block + 1, 4), np.int64)
+        """Twice: a folio's first illegal event by its pages, and by the other rules."""
 
-    def room(self, events: int) -> Packed:
-        """Space for so many sorted events."""
-        if len(self.sorted) < events:
-            self.sorted = np.empty((events + events // 4, 2), np.uint64)
-        return self.sorted
+    def room(self, events: int, *, indexed: bool) -> None:
+        """Have space for so many sorted events."""
+        if len(self.words) < events:
+            self.words = np.empty(events + events // 4, np.uint64)
+            self.index = np.empty(len(self.words) if indexed else 0, np.uint32)
 
 
 class Engine:
@@ -169,10 +106,16 @@ class Engine:
         self.events = 0
         """How many events were replayed."""
         self._rules = rules_of(flavour)
+        self._indexed = every or bool(schemes)
         self._bits = block_bits(len(folios))
         self._blocks = (len(folios) >> self._bits) + 1
-        self._desks = [_Desk(1 << self._bits) for _ in range(self.threads)]
-        self._packed: Packed = np.zeros((0, 2), np.uint64)
+        # Several threads wait for each other after each slice: then it has more for each.
+        least = SLICE if self.threads == 1 else 4 * SLICE * self.threads
+        self._at_once = max(least, SLICE_PER_FOLIO * len(folios))
+        self._desks = [_Desk(1 << self._bits if self._bits else FEW_FOLIOS) for _ in range(self.threads)]
+        self._words: Words = np.zeros(0, np.uint64)
+        self._inside = np.zeros(0, np.uint16)
+        self._index = np.zeros(0, np.uint32)
         self._pool = ThreadPoolExecutor(self.threads)
         self._map: Callable[..., Iterable[Any]] = self._pool.map if self.threads > 1 else map
 
@@ -193,34 +136,37 @@ class Engine:
         most_mm = min(MOST_MM, self.flavour.max_mm_id)
         columns = tuple(_frozen(column) for column in window.columns)
         sound = first_unsound(*columns[:5], len(self.folios), most_mm, 1 << MOST_ORDER)
-        self._apply(window, columns if sound == len(window) else tuple(c[:sound] for c in columns))
+        for low in range(0, sound, self._at_once):
+            self._apply(window, columns, low, min(low + self._at_once, sound))
         if sound < len(window):
             raise unsound(window, sound, len(self.folios), most_mm)
         self.events += len(window)
 
-    def _apply(self, window: Window, columns: tuple[NDArray[Any], ...]) -> None:
-        ends = self._scatter(columns, window.rows)
+    def _apply(self, window: Window, columns: tuple[NDArray[Any], ...], low: int, high: int) -> None:
+        """Apply the events [low, high) of a window."""
+        ends = self._scatter(columns, low, high)
         shares = _shares(ends, self.threads)
-        list(
-            self._map(
-                self._replay_blocks, self._desks, shares, [ends] * len(shares), [window.first] * len(shares)
-            )
-        )
-        first = min((desk.bad for desk in self._desks), key=lambda bad: int(bad[0]))
-        if first[0] < NO_ROW:
-            row, why, after, f = map(int, first)
+        rows = _frozen(NO_ROWS if window.rows is None else window.rows)
+        when = (rows, window.first, columns[5])
+        list(self._map(lambda desk, share: self._replay_blocks(desk, share, ends, when), self._desks, shares))
+        bad = [(*map(int, one),) for desk in self._desks for one in desk.bad[1 : 1 + desk.bad[0, 0]]]
+        if bad:
+            folio = columns[0][low:high]
+            found = [
+                (low + int(np.flatnonzero(folio == f)[nth]), f, why, after) for f, nth, why, after in bad
+            ]
+            i, f, why, after = min(found, key=lambda one: one[0])
             shape = int(self.folios.shapes(f, f + 1)[0])
-            raise impossible(window, row, why, after, shape, self.folios.first)
+            raise impossible(window, window.row(i), why, after, shape, self.folios.first)
 
-    def _scatter(
-        self, columns: tuple[NDArray[Any], ...], rows: NDArray[np.uint32] | None
-    ) -> NDArray[np.uint32]:
-        """Pack the events by block into `_packed`; where each block's end."""
-        n, parts = len(columns[0]), self.threads
-        given = _frozen(NO_ROWS if rows is None else rows)
-        if len(self._packed) < n:
-            self._packed = np.empty((n, 2), np.uint64)
-        edges = [n * part // parts for part in range(parts + 1)]
+    def _scatter(self, columns: tuple[NDArray[Any], ...], low: int, high: int) -> NDArray[np.uint32]:
+        """Pack the events [low, high) by block into `_words`; where each block's end."""
+        n, parts = high - low, self.threads
+        if len(self._words) < n:
+            self._words = np.empty(n, np.uint64)
+            self._inside = np.empty(n if self._bits else 0, np.uint16)
+            self._index = np.empty(n if self._indexed else 0, np.uint32)
+        edges = [low + n * part // parts for part in range(parts + 1)]
         counts = np.zeros((parts, self._blocks), np.uint32)
         list(self._map(
             lambda part: count_blocks(columns[0], edges[part], edges[part + 1], self._bits, counts[part]),
@@ -229,55 +175,50 @@ class Engine:
         # Block by block, and inside a block part by part: time order stays.
         ends = counts.T.cumsum(dtype=np.uint32).reshape(self._blocks, parts)
         at = np.ascontiguousarray(ends.T) - counts
-        out = self._packed
+        out = (self._words, self._inside, self._index)
         list(self._map(
-            lambda part: scatter(*columns, given, edges[part], edges[part + 1], self._bits, at[part], out),
+            lambda part: scatter(
+                *columns[:5], edges[part], edges[part + 1], self._bits, self._indexed, at[part], *out
+            ),
             range(parts),
         ))  # fmt: skip
         return np.ascontiguousarray(ends[:, -1])
 
-    def _replay_blocks(self, desk: _Desk, share: range, ends: NDArray[np.uint32], first: int) -> None:
+    def _replay_blocks(self, desk: _Desk, share: range, ends: NDArray[np.uint32], when: When) -> None:
         """Replay a thread's share of blocks."""
-        size = 1 << self._bits
         if not self._bits:
-            self._replay(
-                desk,
-                self._packed,
-                np.concatenate([[np.uint32(0)], ends])[share.start :],
-                share.start,
-                len(share),
-                first,
-            )
+            starts = np.concatenate([[np.uint32(0)], ends])[share.start :]
+            self._replay(desk, self._words, self._index, starts, share.start, len(share), when)
             return
+        size = 1 << self._bits
         for block in share:
             start, stop = int(ends[block - 1]) if block else 0, int(ends[block])
             folios = min(size, len(self.folios) - block * size)
             if start < stop:
-                events = desk.room(stop - start)
-                sort_block(self._packed, start, stop, folios, desk.starts, desk.at, events)
-                self._replay(desk, events, desk.starts, block * size, folios, first)
+                desk.room(stop - start, indexed=self._indexed)
+                sort_block(
+                    self._words, self._inside, self._index, start, stop, folios, self._indexed,
+                    desk.starts, desk.at, desk.words, desk.index,
+                )  # fmt: skip
+                self._replay(desk, desk.words, desk.index, desk.starts, block * size, folios, when)
 
     def _replay(
-        self,
-        desk: _Desk,
-        events: Packed,
-        starts: NDArray[np.uint32],
-        f: int,
-        folios: int,
-        first: int,
-    ) -> None:
+        self, desk: _Desk, words: Words, index: NDArray[np.uint32], starts: NDArray[np.uint32], f: int,
+        folios: int, when: When,
+    ) -> None:  # fmt: skip
         folios = min(folios, len(self.folios) - f)
         if self.pages is not None:
             offsets, counts = self.pages.offsets, self.pages.counts
-            count_pages(events, starts, self.folios.owner0, f, folios, offsets, counts, desk.bad)
+            count_pages(words, starts, self.folios.owner0, f, folios, offsets, counts, desk.bad)
+        rows, first, _ = when
         replay_folios(
-            events, starts, self.folios.state, f, folios, self._rules, self.every, self.pages is not None,
-            first, desk.lanes, desk.wide, desk.counted, desk.tally, desk.bad,
-            desk.counts, desk.ranked,
+            words, index, rows, starts, self.folios.state, f, folios, self._rules, self.every,
+            self.pages is not None, first, desk.packed, desk.lanes, desk.wide, desk.counted, desk.tally,
+            desk.bad, desk.counts, desk.ranked,
         )  # fmt: skip
-        if desk.bad[0] == NO_ROW:
+        if not desk.bad[0, 0]:
             for scheme in self.schemes:
-                scheme.replay(events, starts, self.folios, f, folios, first)
+                scheme.replay(words, index, starts, self.folios, f, folios, when)
 
     def tally(self, events: int | None = None) -> Tally:
         """Verdicts after every event so far, and the time that each lasted, to the end of `events` events.

@@ -1,10 +1,12 @@
 """Bringing a window's events into an order that caches like: by blocks of folios, then by folio.
 
-Time order within a folio is kept; between folios it does not matter. An event is packed into two words of
-64 bits:
+Time order within a folio is kept; between folios it does not matter. An event is packed into a word of 64
+bits, from the lowest on:
 
-    word 0   MM id in 22 bits, what the event does in 3, phase in 5; bit 31 is for `pages.py`; from 32 on: nr
-    word 1   first page in 18 bits, the folio's number in its block in 14; from 32 on: the row in the window
+    MM id in 22 bits, what the event does in 3, one for `pages.py`, first page in 18, number of pages in 19
+
+Two numbers are beside it where they are needed: the folio's place in its block, and the event's index in the
+window (for whoever asks when it happened, or in which phase).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from mapcount.replay.jit import jit
 from mapcount.replay.trace import Op
 
-DOES_SHIFT = 22
+DOES_SHIFT, DOES_BITS = 22, 4
+"""The fourth bit is the one for `pages.py`."""
 SUBTRACTS, ENTRY, IS_NEW = 1, 2, 4
 """What an event does: it unmaps; by one entry above the PTE level; it is a new folio's first."""
 DOES = {
@@ -26,26 +29,27 @@ DOES = {
 }  # fmt: skip
 DOES_BY_OP = np.uint32(sum(does << 3 * op for op, does in DOES.items()))
 """The same as one number: three bits for each op."""
-PHASE_SHIFT = 25
-TWICE_SHIFT = 31
+TWICE_SHIFT = 25
 FIRST_TWICE = np.uint64(1 << TWICE_SHIFT)
 """After this event, the folio's first page is mapped more than once."""
-NR_SHIFT = ROW_SHIFT = 32
-PAGE_BITS = 18
-PAGE_MASK = (1 << PAGE_BITS) - 1
-MOST_BLOCK_BITS = 14
-INSIDE_MASK = (1 << MOST_BLOCK_BITS) - 1
-"""2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
+PAGE_SHIFT, NR_SHIFT = 26, 44
+PAGE_MASK = (1 << NR_SHIFT - PAGE_SHIFT) - 1
+FEW_FOLIOS = 1 << 12
+"""So many folios are sorted in one go; more, in blocks first."""
 BLOCKS = 1 << 10
-"""How many streams a window is scattered to, as long as blocks do not get too large."""
+"""How many streams a window is scattered to, as long as blocks are of no more than 2^14 folios."""
+LEAST_BLOCK_BITS, MOST_BLOCK_BITS = 10, 14
+"""2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
 
-Packed = NDArray[np.uint64]
+Words = NDArray[np.uint64]
 
 
 def block_bits(folios: int) -> int:
     """The logarithm of how many folios a block has. 0: every folio is a block of its own."""
-    bits = max(0, (max(folios, 1) - 1).bit_length() - BLOCKS.bit_length() + 1)
-    return min(bits, MOST_BLOCK_BITS)
+    if folios <= FEW_FOLIOS:
+        return 0
+    bits = (folios - 1).bit_length() - BLOCKS.bit_length() + 1
+    return min(max(bits, LEAST_BLOCK_BITS), MOST_BLOCK_BITS)
 
 
 @jit
@@ -78,41 +82,45 @@ def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> 
 
 @jit
 def scatter(
-    folio: Any, mm: Any, op: Any, page: Any, nr: Any, phase: Any,
-    rows: Any, start: int, stop: int, shift: int, at: Any, out: Any,
+    folio: Any, mm: Any, op: Any, page: Any, nr: Any, start: int, stop: int, shift: int, indexed: bool,
+    at: Any, words: Any, inside: Any, index: Any,
 ) -> None:  # fmt: skip
     """Pack the events [start, stop) and put each where `at` says that its block's next one belongs.
 
-    `rows`: the row of each event; empty where that is its number.
+    `indexed`: with its index. Its place in the block is left out where a folio is a block.
     """
-    numbered = len(rows) > 0
-    inside = np.uint32((1 << shift) - 1)
+    mask = np.uint32((1 << shift) - 1)
     for i in range(np.uint64(start), np.uint64(stop)):
         block = np.uint64(folio[i] >> shift)
         j = np.uint64(at[block])
         at[block] += np.uint32(1)
-        does = DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7)
-        flags = mm[i] | does << np.uint32(DOES_SHIFT) | np.uint32(phase[i]) << np.uint32(PHASE_SHIFT)
-        place = page[i] | (folio[i] & inside) << np.uint32(PAGE_BITS)
-        out[j, 0] = np.uint64(flags) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
-        out[j, 1] = np.uint64(place) | (np.uint64(rows[i]) if numbered else i) << np.uint64(ROW_SHIFT)
+        does = np.uint64(DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7))
+        pages = np.uint64(page[i]) << np.uint64(PAGE_SHIFT) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
+        words[j] = np.uint64(mm[i]) | does << np.uint64(DOES_SHIFT) | pages
+        if shift:
+            inside[j] = folio[i] & mask
+        if indexed:
+            index[j] = i
 
 
 @jit
-def sort_block(events: Any, start: int, stop: int, folios: int, starts: Any, at: Any, out: Any) -> None:
-    """A block's events [start, stop) by folio, into `out`; folio f's are then [starts[f], starts[f + 1])."""
+def sort_block(
+    words: Any, inside: Any, index: Any, start: int, stop: int, folios: int, indexed: bool,
+    starts: Any, at: Any, words_out: Any, index_out: Any,
+) -> None:  # fmt: skip
+    """A block's events [start, stop) by folio; folio f's are then [starts[f], starts[f + 1])."""
     starts[: folios + 1] = 0
     for i in range(np.uint64(start), np.uint64(stop)):
-        starts[(events[i, 1] >> np.uint64(PAGE_BITS) & np.uint64(INSIDE_MASK)) + np.uint64(1)] += np.uint32(1)
+        starts[np.uint64(inside[i]) + np.uint64(1)] += np.uint32(1)
     for f in range(folios):
         starts[f + 1] += starts[f]
     at[:folios] = starts[:folios]
     for i in range(np.uint64(start), np.uint64(stop)):
-        k = events[i, 1] >> np.uint64(PAGE_BITS) & np.uint64(INSIDE_MASK)
-        j = np.uint64(at[k])
-        at[k] += np.uint32(1)
-        out[j, 0] = events[i, 0]
-        out[j, 1] = events[i, 1]
+        j = np.uint64(at[inside[i]])
+        at[inside[i]] += np.uint32(1)
+        words_out[j] = words[i]
+        if indexed:
+            index_out[j] = index[i]
 
 
 @jit

@@ -19,7 +19,7 @@ from mapcount.replay.grouping import (
     IS_NEW,
     NR_SHIFT,
     PAGE_MASK,
-    ROW_SHIFT,
+    PAGE_SHIFT,
     SUBTRACTS,
 )
 from mapcount.replay.illegal import Reason
@@ -61,12 +61,11 @@ class PageMapcounts:
 
 @jit
 def count_pages(
-    events: Any, starts: Any, owner0: Any, f: int, folios: int, offsets: Any, counts: Any, bad: Any
+    words: Any, starts: Any, owner0: Any, f: int, folios: int, offsets: Any, counts: Any, bad: Any
 ) -> None:
     """Apply the events of folios [f, f + folios) to their pages' counts, and mark FIRST_TWICE in each.
 
-    A folio is left at its first event that unmaps an unmapped page; the first of all those goes to
-    `bad` as (row, reason, mappings, folio), if it is before the one that is there.
+    A folio is left at its first event that unmaps an unmapped page, which goes to `bad` as `note` says.
     """
     for k in range(folios):
         shape = owner0[f + k] >> np.uint32(SHAPE_SHIFT)
@@ -75,9 +74,9 @@ def count_pages(
         nr_pages = np.int64(1) << order
         base = np.int64(offsets[f + k])
         for j in range(starts[k], starts[k + 1]):
-            does = np.int64(events[j, 0] >> np.uint64(DOES_SHIFT) & np.uint64(7))
-            page = np.int64(events[j, 1] & np.uint64(PAGE_MASK))
-            nr = np.int64(events[j, 0] >> np.uint64(NR_SHIFT))
+            does = np.int64(words[j] >> np.uint64(DOES_SHIFT) & np.uint64(7))
+            page = np.int64(words[j] >> np.uint64(PAGE_SHIFT) & np.uint64(PAGE_MASK))
+            nr = np.int64(words[j] >> np.uint64(NR_SHIFT))
             entry = does & ENTRY or (does & IS_NEW and order in (PMD_ORDER, PUD_ORDER))
             if hugetlb or page + nr > nr_pages:
                 continue
@@ -89,11 +88,11 @@ def count_pages(
                 for i in range(base + page, base + page + nr):
                     fewest = min(fewest, counts[i])
                 if fewest == 0:
-                    row = np.int64(events[j, 1] >> np.uint64(ROW_SHIFT))
-                    if row < bad[0]:
-                        bad[0], bad[1], bad[2], bad[3] = row, PAGE, 0, f + k
+                    n = bad[0, 0] + 1
+                    bad[0, 0] = n
+                    bad[n, 0], bad[n, 1], bad[n, 2], bad[n, 3] = f + k, j - starts[k], PAGE, 0
                     break
                 for i in range(base + page, base + page + nr):
                     counts[i] -= np.uint32(1)
             if counts[base] > 1:
-                events[j, 0] |= FIRST_TWICE
+                words[j] |= FIRST_TWICE

@@ -1,12 +1,15 @@
 """The rules of mapping and unmapping, for sixteen folios side by side.
 
-Events come sorted by folio (`grouping.py`). Sixteen consecutive folios form a group: their state and the
-next events of each lie in *lanes*, and one pass over the lanes (`_step`) applies all sixteen events without
-a branch, which compiles to vector instructions. A folio with no event left gets an empty one: no mapping,
-of mm 0. Rules are those of docs/mechanism.md, sections 4 and 5; nothing is shared with `tracking/`, which
-says the same one folio at a time and is what the tests hold this against.
+The state of sixteen folios and the next event of each lie in *lanes*. One pass over the lanes (`change`)
+applies all sixteen events without a branch, which compiles to vector instructions. A folio with no event
+left gets an empty one: no mapping, of mm 0. Rules are those of docs/mechanism.md, sections 4 and 5; nothing
+is shared with `tracking/`, which says the same one folio at a time and is what the tests hold this against.
 
-A line `x if condition else y` is a choice between two computed values here, not a branch.
+Hardly any event is impossible. So `change` and `add_up` only notice that some event was, by signs that are
+or'ed together; `blame` and `blame_sums` then say which it was, and why. `step` does both.
+
+A line `x if condition else y` is a choice between two computed values here, not a branch. For the same
+reason, everything is read from the lanes before the first choice.
 """
 
 from __future__ import annotations
@@ -16,21 +19,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from mapcount.replay import grouping
-from mapcount.replay.folios import ID_MASK, MOST_SUM, SHAPE_SHIFT, SHARED_SHIFT, VERDICT_SHIFT
-from mapcount.replay.grouping import DOES_SHIFT, NR_SHIFT, PAGE_MASK, ROW_SHIFT
+from mapcount.replay.folios import MOST_SUM
 from mapcount.replay.illegal import Reason
 from mapcount.replay.jit import jit
-from mapcount.replay.trace import HUGETLB, MOST_MAPPINGS, ORDER_MASK
+from mapcount.replay.trace import MOST_MAPPINGS
 from mapcount.tracking.flavour import PUD_ORDER, Flavour
 
 L: Final = 16
 """Lanes: folios side by side."""
-AHEAD: Final = 8
-"""Events of each that are fetched at a time: what was just written in pieces is slowly read as a vector."""
 
 # Columns of an event's lanes, each L long.
-MM, DOES, PAGE, NR, ROW = (k * L for k in range(5))
-LANES_EVENT: Final = 5 * L
+MM, DOES, PAGE, NR = (k * L for k in range(4))
+LANES_EVENT: Final = 4 * L
 # Columns of the 32-bit lanes: the folio's shape, its state, and what was wrong.
 NR_PAGES, WHOLE_NR, BY_PTES, SLOTTED = (k * L for k in range(4))
 TOTAL, ENTIRE, PAGES, OWNER0, OWNER1, COUNT0, COUNT1, SHARED, VERDICT = (k * L for k in range(4, 13))
@@ -74,98 +74,24 @@ def rules_of(flavour: Flavour) -> Rules:
 
 
 @jit
-def load(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
-    """Put the state of these folios into the lanes; the others are empty."""
-    large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
-    lanes[:] = 0
-    wide[:] = 0
-    for k in range(len(which)):
-        f = which[k]
-        shape = owner0[f] >> np.uint32(SHAPE_SHIFT)
-        order = shape & np.uint32(ORDER_MASK)
-        hugetlb = shape & np.uint32(HUGETLB) != 0
-        lanes[NR_PAGES + k] = 1 << order
-        lanes[WHOLE_NR + k] = 1 << order if order in (rules.pmd_order, PUD_ORDER) or hugetlb else 0
-        lanes[BY_PTES + k] = not hugetlb
-        lanes[SLOTTED + k] = -1 if rules.owner_slots and order > 0 and not hugetlb else 0
-        lanes[TOTAL + k] = large_mapcount[f]
-        lanes[PAGES + k if rules.any_level else ENTIRE + k] = entire[f]
-        lanes[OWNER0 + k] = owner0[f] & np.uint32(ID_MASK)
-        lanes[OWNER1 + k] = owner1[f] & np.uint32(ID_MASK)
-        lanes[SHARED + k] = owner1[f] >> np.uint32(SHARED_SHIFT)
-        lanes[VERDICT + k] = (owner1[f] >> np.uint32(VERDICT_SHIFT)) & np.uint32(7)
-        lanes[COUNT0 + k] = count0[f]
-        lanes[COUNT1 + k] = count1[f]
-        wide[SUM1 + k] = sum1[f]
-        wide[SUM2 + k] = sum2[f]
-
-
-@jit
-def store(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
-    """Take the state of these folios out of the lanes again."""
-    large_mapcount, entire, owner0, owner1, count0, count1, sum1, sum2 = state
-    for k in range(len(which)):
-        f = which[k]
-        large_mapcount[f] = lanes[TOTAL + k]
-        entire[f] = lanes[PAGES + k if rules.any_level else ENTIRE + k]
-        shape = owner0[f] & ~np.uint32(ID_MASK)
-        owner0[f] = shape | np.uint32(lanes[OWNER0 + k])
-        flags = np.uint32(lanes[SHARED + k]) << np.uint32(SHARED_SHIFT)
-        flags |= np.uint32(lanes[VERDICT + k]) << np.uint32(VERDICT_SHIFT)
-        owner1[f] = np.uint32(lanes[OWNER1 + k]) | flags
-        count0[f] = lanes[COUNT0 + k]
-        count1[f] = lanes[COUNT1 + k]
-        sum1[f] = wide[SUM1 + k]
-        sum2[f] = wide[SUM2 + k]
-
-
-@jit
-def fetch(events: Any, at: Any, ends: Any, t: int, event: Any) -> None:
-    """Put each lane's event number `t` into it: the one at `at + t`, or an empty one from `ends` on."""
-    for k in range(L):
-        j = at[k] + np.uint64(t)
-        if j < ends[k]:
-            unpack(events[j, 0], events[j, 1], k, event)
-        else:
-            unpack(np.uint64(0), np.uint64(0), k, event)
-
-
-@jit
-def fetch_all(events: Any, at: Any, t: int, event: Any) -> None:
-    """The same where every lane has such an event."""
-    for k in range(L):
-        j = at[k] + np.uint64(t)
-        unpack(events[j, 0], events[j, 1], k, event)
-
-
-@jit
-def unpack(word0: Any, word1: Any, k: int, event: Any) -> None:
-    """Put a packed event (`grouping.py`) into a lane."""
-    event[MM + k] = word0 & np.uint64(ID_MASK)
-    event[DOES + k] = word0 >> np.uint64(DOES_SHIFT)
-    event[NR + k] = word0 >> np.uint64(NR_SHIFT)
-    event[PAGE + k] = word1 & np.uint64(PAGE_MASK)
-    event[ROW + k] = word1 >> np.uint64(ROW_SHIFT)
-
-
-@jit
-def step(event: Any, lanes: Any, most_in_slot: int) -> Any:
-    """Apply the event in each lane. Returns why some could not be: reasons (`Reason`), or'ed."""
-    wrong = ZERO
+def change(event: Any, lanes: Any, most_in_slot: int) -> Any:
+    """Apply the event in each lane. Negative when some event could not be: `blame` says which, and why."""
+    signs = ZERO
     most_slot = i32(most_in_slot)
     for k in range(L):
-        mm, nr, page, nr_pages = event[MM + k], event[NR + k], event[PAGE + k], lanes[NR_PAGES + k]
+        mm, nr, page, does = event[MM + k], event[NR + k], event[PAGE + k], event[DOES + k]
+        nr_pages, whole_nr, before = lanes[NR_PAGES + k], lanes[WHOLE_NR + k], lanes[TOTAL + k]
+        slotted, shared, by_ptes = lanes[SLOTTED + k], lanes[SHARED + k], lanes[BY_PTES + k]
         happens = nr != ZERO
-        new = event[DOES + k] & IS_NEW != ZERO
-        sub = event[DOES + k] & SUBTRACTS != ZERO
-        entry = (event[DOES + k] & ENTRY != ZERO) | (new & (lanes[WHOLE_NR + k] != ZERO))
+        new = does & IS_NEW != ZERO
+        sub = does & SUBTRACTS != ZERO
+        entry = (does & ENTRY != ZERO) | (new & (whole_nr != ZERO))
         n = ONE if entry else nr
         d = i32(-n) if sub else n
-        before, shared, by_ptes = lanes[TOTAL + k], lanes[SHARED + k], lanes[BY_PTES + k]
         total = i32(before + d)
         entire = i32(lanes[ENTIRE + k] + (d if entry else ZERO))
-        of_the_kind = entire if entry else i32(total - entire)
 
+        # Small and hugetlb folios have no slots: in them, nobody is ever `fresh`.
         count0, count1, owner0, owner1 = (
             lanes[COUNT0 + k], lanes[COUNT1 + k], lanes[OWNER0 + k], lanes[OWNER1 + k],
         )  # fmt: skip
@@ -173,7 +99,7 @@ def step(event: Any, lanes: Any, most_in_slot: int) -> Any:
         others = i32((ZERO if in0 else count0) + (ZERO if in1 else count1))
 
         # Add: the slot that is mm's, else slot 0 if it is free, else slot 1 if it is free, else none.
-        fresh = happens & (not sub) & (not in0) & (not in1)
+        fresh = happens & (slotted != ZERO) & (not (sub | in0 | in1))
         take0 = fresh & (owner0 == ZERO)
         take1 = fresh & (owner0 != ZERO) & (owner1 == ZERO)
         count0 = i32(count0 + (d if in0 | take0 else ZERO))
@@ -188,50 +114,92 @@ def step(event: Any, lanes: Any, most_in_slot: int) -> Any:
         still = (in0 & keep0) | (in1 & keep1)
         cleared = sub & ((count0 == total) | (count1 == total)) & (not still)
         shared = ONE if raised else shared
-        shared = ZERO if cleared else shared
 
-        # Small and hugetlb folios have no slots: their mask is 0, that of others has all bits.
-        slotted = lanes[SLOTTED + k]
-        lanes[OWNER0 + k] = owner0 & i32(-i32(keep0)) & slotted
-        lanes[OWNER1 + k] = owner1 & i32(-i32(keep1)) & slotted
-        lanes[COUNT0 + k] = count0 & slotted
-        lanes[COUNT1 + k] = count1 & slotted
-        lanes[SHARED + k] = shared & slotted
+        lanes[OWNER0 + k] = owner0 if keep0 else ZERO
+        lanes[OWNER1 + k] = owner1 if keep1 else ZERO
+        lanes[COUNT0 + k] = count0
+        lanes[COUNT1 + k] = count1
+        lanes[SHARED + k] = ZERO if cleared else shared
         lanes[TOTAL + k] = total
         lanes[ENTIRE + k] = entire
         lanes[DELTA + k] = d
 
+        # What `blame` tells apart, each negative where it is so.
+        unlike = i32(page | i32(nr ^ (whole_nr if entry else nr_pages)))
+        unlike = i32(-unlike) if entry | new else ZERO
+        sign = i32(i32(entire | i32(total - entire)) | i32(total - others))
+        sign = i32(sign | i32(i32(i32(nr_pages - page) - nr) | i32(MOST - total)))
+        sign = i32(sign | i32(i32(most_slot - n) & slotted))
+        sign = i32(sign | (i32(-before) if new else ZERO))
+        sign = i32(sign | (unlike if entry | (by_ptes != ZERO) else i32(-nr)))
+        signs = i32(signs | sign)
+    return signs
+
+
+@jit
+def blame(event: Any, lanes: Any, most_in_slot: int) -> Any:
+    """Say in `WRONG` why the events that `change` applied could not be. Returns all reasons, or'ed."""
+    wrong = ZERO
+    for k in range(L):
+        mm, nr, page, does = event[MM + k], event[NR + k], event[PAGE + k], event[DOES + k]
+        nr_pages, whole_nr, total = lanes[NR_PAGES + k], lanes[WHOLE_NR + k], lanes[TOTAL + k]
+        d, entire = lanes[DELTA + k], lanes[ENTIRE + k]
+        new = does & IS_NEW != ZERO
+        entry = (does & ENTRY != ZERO) | (new & (whole_nr != ZERO))
+        of_the_kind = entire if entry else i32(total - entire)
+        # Other mms' slots are after the event what they were before it.
+        count0 = lanes[COUNT0 + k] if lanes[OWNER0 + k] != mm else ZERO
+        count1 = lanes[COUNT1 + k] if lanes[OWNER1 + k] != mm else ZERO
         # Entries above the PTE level map all of a folio that they can map, and PTEs no hugetlb folio.
         whole = (nr == nr_pages) & (page == ZERO)
-        fits = (whole & (nr == lanes[WHOLE_NR + k])) if entry else (whole | (not new)) & (by_ptes != ZERO)
+        by_ptes = lanes[BY_PTES + k] != ZERO
+        fits = (whole & (nr == whole_nr)) if entry else (whole | (not new)) & by_ptes
         why = ZERO if of_the_kind >= ZERO else FEW
-        why = i32(why | (ZERO if total >= others else OTHERS))
+        why = i32(why | (ZERO if total >= i32(count0 + count1) else OTHERS))
         why = i32(why | (ZERO if i32(page + nr) <= nr_pages else RANGE))
         why = i32(why | (ZERO if fits else SHAPE))
-        why = i32(why | (USED if new & (before != ZERO) else ZERO))
+        why = i32(why | (USED if new & (total != d) else ZERO))
         why = i32(why | (ZERO if total <= MOST else MANY))
-        why = i32(why | (SLOT if (slotted != ZERO) & (n > most_slot) else ZERO))
-        why = why if happens else ZERO
+        why = i32(why | (SLOT if (lanes[SLOTTED + k] != ZERO) & (d > i32(most_in_slot)) else ZERO))
+        why = why if nr != ZERO else ZERO
         lanes[WRONG + k] = why
         wrong = i32(wrong | why)
     return wrong
 
 
 @jit
-def truth(event: Any, lanes: Any, wide: Any) -> Any:
-    """Bring the truth up to date: `DELTA` mappings of `MM` more. Returns reasons, as `step` does."""
-    wrong = ZERO
+def step(event: Any, lanes: Any, most_in_slot: int) -> Any:
+    """Apply the event in each lane. Returns why some could not be: reasons (`Reason`), or'ed."""
+    change(event, lanes, most_in_slot)
+    return blame(event, lanes, most_in_slot)
+
+
+@jit
+def add_up(event: Any, lanes: Any, wide: Any) -> bool:
+    """Bring the truth up to date: `DELTA` mappings of `MM` more. Can some sums not be?"""
+    wrong = False
     for k in range(L):
         mm, n = np.float64(event[MM + k]), np.float64(lanes[DELTA + k])
+        total = np.float64(lanes[TOTAL + k])
         sum1 = wide[SUM1 + k] + n * mm
         sum2 = wide[SUM2 + k] + n * mm * mm
         wide[SUM1 + k] = sum1
         wide[SUM2 + k] = sum2
-        none = lanes[TOTAL + k] == ZERO
+        # Sums of numbers from 1 on and of their squares; of none when there are no mappings.
+        wrong |= (sum1 < 0.0) | (sum2 < sum1) | (sum2 > MOST_SUM) | (sum2 > total * MOST_SUM)
+    return wrong
+
+
+@jit
+def blame_sums(event: Any, lanes: Any, wide: Any) -> Any:
+    """Say in `WRONG` why sums cannot be. Returns all reasons there, or'ed."""
+    wrong = ZERO
+    for k in range(L):
+        sum1, sum2, none = wide[SUM1 + k], wide[SUM2 + k], lanes[TOTAL + k] == ZERO
         why = lanes[WRONG + k]
         why = i32(why | (MANY if sum2 > MOST_SUM else ZERO))
         left = none & ((sum1 != 0.0) | (sum2 != 0.0))
-        why = i32(why | (STRANGER if left | (sum1 < 0.0) | (sum2 < 0.0) else ZERO))
+        why = i32(why | (STRANGER if left | (sum1 < 0.0) | (sum2 < sum1) else ZERO))
         why = why if event[NR + k] != ZERO else ZERO
         lanes[WRONG + k] = why
         wrong = i32(wrong | why)

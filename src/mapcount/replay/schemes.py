@@ -22,8 +22,7 @@ from mapcount.replay.grouping import (
     IS_NEW,
     NR_SHIFT,
     PAGE_MASK,
-    PHASE_SHIFT,
-    ROW_SHIFT,
+    PAGE_SHIFT,
     SUBTRACTS,
 )
 from mapcount.replay.trace import ANON, HUGETLB, MOST_ORDER, MOST_PHASES, ORDER_MASK
@@ -121,7 +120,7 @@ class SchemeReplay:
         if not _ours(scheme.add):
             try_out(scheme, self._functions)
 
-    def replay(self, events: Any, starts: Any, folios: Folios, f: int, n: int, first: int) -> None:
+    def replay(self, words: Any, index: Any, starts: Any, folios: Folios, f: int, n: int, when: Any) -> None:
         """Apply the sorted events, known to be legal, of folios [f, f + n). Threads do so side by side."""
         with self._lock:
             desk = self._desks.setdefault(threading.get_ident(), (
@@ -129,8 +128,8 @@ class SchemeReplay:
                 np.zeros((MOST_ORDER + 1, len(Time)), np.int64),
             ))  # fmt: skip
         kernel()(
-            *self._functions, self.scheme.locked, self.scheme.reset_every, events, starts, folios.owner0,
-            f, n, first, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
+            *self._functions, self.scheme.locked, self.scheme.reset_every, words, index, *when, starts,
+            folios.owner0, f, n, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
         )  # fmt: skip
 
     def counts(self) -> NDArray[np.int64]:
@@ -159,7 +158,7 @@ def _size(function: Any, name: str, what: str, order: int) -> int:
 
 def replay_scheme(
     add: Any, remove: Any, maybe_shared: Any, walked: Any, locked: bool, reset_every: int,
-    events: Any, starts: Any, owner0: Any, f: int, n: int, first: int,
+    words: Any, index: Any, rows: Any, first: int, phases: Any, starts: Any, owner0: Any, f: int, n: int,
     offsets: Any, states: Any, truth: Any, verdicts: Any, seen: Any, counts: Any, times: Any,
 ) -> None:  # fmt: skip
     """Apply the sorted events of folios [f, f + n) to a scheme, and judge its answer after each.
@@ -177,11 +176,11 @@ def replay_scheme(
         sum1, sum2 = truth[f + k, 2], truth[f + k, 3]
         before: Any = np.int64(verdicts[f + k])
         for j in range(starts[k], starts[k + 1]):
-            word = events[j, 0]
+            word, i = words[j], index[j]
             mm = np.int64(word & np.uint64(ID_MASK))
             does = np.int64(word >> np.uint64(DOES_SHIFT) & np.uint64(7))
-            phase = np.int64(word >> np.uint64(PHASE_SHIFT) & np.uint64(31))
-            page = np.int64(events[j, 1] & np.uint64(PAGE_MASK))
+            phase = np.int64(phases[i])
+            page = np.int64(word >> np.uint64(PAGE_SHIFT) & np.uint64(PAGE_MASK))
             pages = np.int64(word >> np.uint64(NR_SHIFT))
             entry = does & ENTRY != 0 or (does & IS_NEW != 0 and order in (PMD_ORDER, PUD_ORDER))
             mappings = np.int64(1) if entry else pages
@@ -216,7 +215,7 @@ def replay_scheme(
                 if after == 2 and before != 2 and anon:
                     count[COPIES] += total - entire
             if after != before:
-                row = first + np.int64(events[j, 1] >> np.uint64(ROW_SHIFT))
+                row = first + np.int64(rows[i] if len(rows) > 0 else i)
                 times[order, 0] += row * (np.int64(before > 0) - np.int64(after > 0))
                 times[order, 1] += row * (np.int64(before == 2) - np.int64(after == 2))
                 times[order, 2] += row * (np.int64(before == 3) - np.int64(after == 3))
@@ -230,14 +229,15 @@ def kernel() -> Any:
     """`replay_scheme`, compiled for functions of any scheme. Found on disk after the first time."""
     functions = (types.FunctionType(signature) for signature in (CHANGE, CHANGE, ANSWER, WALK))
     u32, i64, f64 = (types.Array(t, 1, "C") for t in (types.uint32, types.int64, types.float64))
-    events, truth = types.Array(types.uint64, 2, "C"), types.Array(f64.dtype, 2, "C")
+    words, truth = types.Array(types.uint64, 1, "C"), types.Array(f64.dtype, 2, "C")
+    given, phases = (types.Array(t, 1, "C", readonly=True) for t in (types.uint32, types.uint8))
     verdicts, counts, times = (
         types.Array(types.uint8, 1, "C"),
         types.Array(int64, 3, "C"),
         types.Array(int64, 2, "C"),
     )
     signature = void(
-        *functions, boolean, int64, events, u32, u32, int64, int64, int64,
+        *functions, boolean, int64, words, u32, given, int64, phases, u32, u32, int64, int64,
         i64, i64, truth, verdicts, u32, counts, times,
     )  # fmt: skip
     return njit(signature, cache=True, nogil=True)(replay_scheme)

@@ -21,7 +21,6 @@ from mapcount.replay.rules import (
     NR,
     NR_PAGES,
     ONE,
-    ROW,
     SHARED,
     SLOTTED,
     SUM1,
@@ -47,49 +46,65 @@ class Verdict(IntEnum):
 KINDS: Final = len(Verdict)
 FIRST_TWICE: Final = np.int32(1 << TWICE_SHIFT - DOES_SHIFT)
 """Where `pages.py` put its bit, in the lane."""
-# Columns of lanes of whole numbers: events, then time, by verdict.
-EVENTS: Final = 0 * L
+# Columns of lanes that count: the verdict before the first event; then events, then time, by verdict.
+BEFORE: Final = 0
+EVENTS: Final = L
 TIME: Final = EVENTS + KINDS * L
-LANES_64: Final = TIME + KINDS * L
+LANES_COUNTED: Final = TIME + KINDS * L
 
 
 @jit
-def judge(event: Any, lanes: Any, wide: Any, counted: Any, first: int, guesses: bool) -> None:
-    """Count the verdict on each lane's folio after its event; `first`: the window's first row.
+def begin(lanes: Any, counted: Any) -> None:
+    """Nothing is counted yet."""
+    counted[:] = 0
+    for k in range(L):
+        counted[BEFORE + k] = lanes[VERDICT + k]
+
+
+@jit
+def judge(event: Any, row: Any, lanes: Any, wide: Any, counted: Any, guesses: bool) -> None:
+    """Count the verdict on each lane's folio after its event, and the rows between which it stood.
 
     `guesses`: a large folio without slots is guessed shared as kernels before 6.15 did (mechanism,
-    section 11).
+    section 11). Time is exact modulo 2^32, which a window's rows are less than.
     """
     for k in range(L):
-        total, nr_pages = lanes[TOTAL + k], lanes[NR_PAGES + k]
-        guess = (lanes[ENTIRE + k] > ZERO) | (total > nr_pages) | (event[DOES + k] & FIRST_TWICE != ZERO)
-        large = (
-            lanes[SHARED + k] != ZERO
-            if lanes[SLOTTED + k] != ZERO
-            else (guess if guesses & (nr_pages > 1) else True)
-        )
-        maybe = (total > 1) & large
-        mm = wide[SUM1 + k] / np.float64(max(total, ONE))
-        one = (mm == np.floor(mm)) & (mm * wide[SUM1 + k] == wide[SUM2 + k])
-        right = i32(1) if one else i32(2)
-        wrong = i32(3) if one else i32(4)
-        after = (right if maybe != one else wrong) if total > ZERO else ZERO
-        happens = event[NR + k] != ZERO
-        before = lanes[VERDICT + k]
+        total, nr_pages, slotted = lanes[TOTAL + k], lanes[NR_PAGES + k], lanes[SLOTTED + k]
+        entire, shared, before = lanes[ENTIRE + k], lanes[SHARED + k], lanes[VERDICT + k]
+        at, does, happens = row[k], event[DOES + k], event[NR + k] != ZERO
+        guess = (entire > ZERO) | (total > nr_pages) | (does & FIRST_TWICE != ZERO)
+        unslotted = guess if guesses & (nr_pages > ONE) else True
+        maybe = (total > ONE) & (shared != ZERO if slotted != ZERO else unslotted)
+        sum1, sum2 = wide[SUM1 + k], wide[SUM2 + k]
+        mm = sum1 / np.float64(max(total, ONE))
+        one = (mm == np.floor(mm)) & (mm * sum1 == sum2)
+        right, wrong = i32(1) if one else i32(2), i32(3) if one else i32(4)
+        after = right if maybe != one else wrong
+        after = after if total > ZERO else ZERO
         after = after if happens else before
         lanes[VERDICT + k] = after
-        row = np.int64(event[ROW + k]) + first
-        for verdict in range(KINDS):
-            counted[EVENTS + verdict * L + k] += (after == verdict) & happens
-            counted[TIME + verdict * L + k] += row * (
-                np.int64(before == verdict) - np.int64(after == verdict)
-            )
+        for verdict in range(1, KINDS):
+            v = i32(verdict)
+            is_so = after == v
+            since = i32((at if before == v else ZERO) - (at if is_so else ZERO))
+            counted[EVENTS + verdict * L + k] += ONE if is_so & happens else ZERO
+            counted[TIME + verdict * L + k] += since
 
 
 @jit
-def gather(orders: Any, n: int, counted: Any, tally: Any) -> None:
-    """Add what the first `n` lanes counted to `tally[order, events or time, verdict]`."""
+def gather(orders: Any, events: Any, n: int, lanes: Any, counted: Any, first: int, tally: Any) -> None:
+    """Add what the first `n` lanes counted to `tally[order, events or time, verdict]`.
+
+    `events`: how many each lane had; `first`: the number, in the whole trace, of the window's row 0. Being
+    unmapped is not counted: it is what the other verdicts leave.
+    """
     for k in range(n):
-        for verdict in range(KINDS):
-            tally[orders[k], 0, verdict] += counted[EVENTS + verdict * L + k]
-            tally[orders[k], 1, verdict] += counted[TIME + verdict * L + k]
+        tally[orders[k], 0, 0] += events[k]
+        for verdict in range(1, KINDS):
+            began = np.int64(counted[BEFORE + k] == verdict) - np.int64(lanes[VERDICT + k] == verdict)
+            time = np.int64(counted[TIME + verdict * L + k]) + first * began
+            times = np.int64(counted[EVENTS + verdict * L + k])
+            tally[orders[k], 0, verdict] += times
+            tally[orders[k], 0, 0] -= times
+            tally[orders[k], 1, verdict] += time
+            tally[orders[k], 1, 0] -= time
