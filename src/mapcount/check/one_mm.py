@@ -23,7 +23,7 @@ from mapcount.check.world import COUNTS_LIKE, Event, Mappings, World
 from mapcount.replay.grouping import DOES
 from mapcount.replay.trace import Op
 
-MOST = 1 << 17
+MOST = 1 << 13
 """Ways to map a folio that a table may have, for one mm."""
 
 I32 = NDArray[np.int32]

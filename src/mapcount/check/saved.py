@@ -151,7 +151,8 @@ def _load(data: Any, path: Path) -> Ledger:
         stands_for, transitions = data["stands_for"], data["transitions"]
         places = {str(what): Place(*place) for what, place in first.items()}
         fine = (
-            isinstance(layers, list) and bool(layers) and _numbers([*layers, stands_for, transitions, *times.values()])
+            isinstance(layers, list) and bool(layers)
+            and _numbers([*layers, stands_for, transitions, *times.values()])
             and all(_numbers(place) and place.depth < len(layers) for place in places.values())
             and {*times} == {*places} <= known()
         )  # fmt: skip
