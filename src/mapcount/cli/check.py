@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
 from mapcount.cli.check_races import races_options
-from mapcount.cli.ending import end
+from mapcount.cli.ending import OUT_OF_MEMORY, end
 from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT, Flavour
 
@@ -132,22 +132,29 @@ def check(
 
     Exit 1: an invariant is broken. Exit 3: not all of the world was explored.
     """
+    from mapcount.check.exploration import CannotExplore
+    from mapcount.check.saved import SavedError
     from mapcount.check.world import World
     from mapcount.schemes.registry import find
     from mapcount.schemes.scheme import SchemeError
 
     _check_options(target, force=force, agree=agree)
     try:
-        flavour = _flavour(FLAVOURS[name], int(bits), pages, slot_holds)
-        world = World(flavour, mms, pages, max_maps, pmd)
+        world = World(_flavour(FLAVOURS[name], int(bits), pages, slot_holds), mms, pages, max_maps, pmd)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    limits = {"threads": threads, "memory": memory, "most_states": most_states}
+    limits |= {"resume": Path(resume) if resume else None}
+    try:
         scheme = find(word) if word else None
         if agree:
             _agree(world, scheme, most_states, as_json=as_json)
         else:
-            limits = {"threads": threads, "memory": memory, "most_states": most_states, "resume": resume}
             _explore(world, scheme, word, limits, target, force=force, as_json=as_json)
-    except (ValueError, SchemeError) as error:
+    except (SchemeError, CannotExplore, SavedError) as error:
         end(str(error), USAGE)
+    except MemoryError:
+        end(f"{OUT_OF_MEMORY}: --memory says how much the search may take", CANNOT)
 
 
 def _given(*names: str) -> list[str]:
@@ -161,6 +168,10 @@ def _check_options(target: str | None, *, force: bool, agree: bool) -> None:
     if _given("word") and _given("name", "bits", "slot_holds"):
         raise click.UsageError(
             "--scheme takes the place of a kernel: leave --flavour, --bits and --slot-holds out"
+        )
+    if _given("word") and _given("threads", "resume"):
+        raise click.UsageError(
+            "a scheme's search has one thread and is not saved: leave --threads and --resume out"
         )
     if agree and _given("threads", "memory", "resume", "target"):
         raise click.UsageError(
@@ -208,12 +219,11 @@ def _explore(
     as_json: bool,
 ) -> None:
     from mapcount.check.exploration import Stopped
-    from mapcount.check.explore import explore
-    from mapcount.check.findings import stories
+    from mapcount.check.findings import explored, stories
     from mapcount.report.check import draw_check
     from mapcount.report.check_data import BROKEN, check_as_data
 
-    found: Exploration = explore(world, scheme, progress=_progress, **limits)
+    found: Exploration = explored(world, scheme, progress=_progress, **limits)
     told = stories(found, scheme, word)
     data = check_as_data(found, told)
     _print(data, draw_check, as_json=as_json)

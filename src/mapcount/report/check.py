@@ -29,7 +29,7 @@ def draw_check(data: Mapping[str, Any], *, width: int = 100) -> Iterator[Rendera
     for one in data["invariants"]:
         if not one["holds"] and not one["informs"]:
             yield from _broken(one, width)
-    if data["wrongly_shared"]:
+    if data["wrongly_shared"] and data["result"] != BROKEN:
         yield from _wrongly_shared(data, width)
     yield Text()
     yield from _result(data, width)
@@ -133,17 +133,26 @@ def _wrongly_shared(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     yield from hanging(f"{head}the folio, and it is called shared", width, INDENT, "yellow")
     yield whole(f"the shortest way there, {plural(len(found['path']), 'event')}:")
     yield from _path(found["path"])
-    if found["lasts"] is None and found["around"]:
-        yield whole("it can last for ever: with these events, again and again")
-        yield from _path(found["around"])
-    elif found["lasts"] is None:
-        yield whole("how long it can last was not found out")
-    else:
-        yield whole(f"it lasts {plural(len(found['lasts']), 'event')} at most")
+    yield from _how_long(found, width)
     if found["endings"]:
         ends = [f"{word} ({count:,})" for word, count in found["endings"].items() if count]
         yield from hanging(f"events end it after which {'; '.join(ends)}", width, INDENT)
     yield from _scenario(found["scenario"], width)
+
+
+def _how_long(found: Mapping[str, Any], width: int) -> Iterator[Text]:
+    lasts = found["lasts"]
+    if lasts is None and found["around"]:
+        yield from hanging(
+            "it can last for any number of events: these lead back to where they began", width, 2
+        )
+        yield from _path(found["around"])
+    elif lasts is None:
+        yield whole("how long it can last was not found out")
+    elif lasts:
+        yield whole(f"it can outlast {plural(len(lasts), 'event')}, but no more")
+    else:
+        yield whole("any event ends it")
 
 
 def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
@@ -156,7 +165,9 @@ def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
         )
     if data["stopped"]:
         within = f"all states within {plural(data['depth'], 'event')} of the start were explored"
-        words = f"not exhausted: {data['stopped']}; {within}"
-        yield from hanging(words, width, INDENT, "bold yellow")
+        words = (
+            "not explored any further" if data["result"] == BROKEN else f"not exhausted: {data['stopped']}"
+        )
+        yield from hanging(f"{words}; {within}", width, INDENT, "bold yellow")
         if data["saved"]:
             yield from hanging(f"to go on from there: --resume {visible(data['saved'])}", width, INDENT)
