@@ -183,15 +183,27 @@ class FolioOps:
 
     # -- the swap cache ------------------------------------------------------------------------------------
 
+    def cached(self) -> Steps[bool]:
+        """Is the folio, which is locked, in the swap cache?"""
+        (cached,) = yield Protected((SWAP_CACHE,))
+        return bool(cached)
+
     def free_swap(self) -> Steps[None]:
         """Take the folio, which is locked, out of the swap cache if no swap entry refers to it."""
-        (cached,) = yield Protected((SWAP_CACHE,))
+        cached = yield from self.cached()
         if not cached:
             return
         users = yield Load(SWAP_USERS, "swap users?")
         if users == 0:
             yield Update(SWAP_CACHE, put(0), "leave the swap cache")
             yield from self.put(self.nr_pages)
+
+    # -- marks ---------------------------------------------------------------------------------------------
+
+    def is_exclusive(self, page: int) -> Steps[bool]:
+        """Is a page marked "anon exclusive"? Its page table is locked."""
+        (mark,) = yield Protected((exclusive(page),))
+        return bool(mark)
 
     def mark_exclusive(self, page: int) -> Steps[None]:
         """Set a page's mark "anon exclusive"."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mapcount.check.races.folio import PINS, REFCOUNT, FolioOps, exclusive
 from mapcount.check.races.mapping import fork_count
-from mapcount.check.races.memory import Load, Note, Protected, Steps, Update, add
+from mapcount.check.races.memory import Load, Note, Steps, Update, add
 from mapcount.check.races.tables import PRESENT, WRITE, Table, hold_of, pin_of
 
 
@@ -17,7 +17,7 @@ def pin(folio: FolioOps, table: Table, page: int) -> Steps[None]:
     """Pin a page under the page table lock, if it is exclusive; others would be copied first."""
     yield from table.lock()
     entry = yield from table.entry(page)
-    (mark,) = yield Protected((exclusive(page),))
+    mark = yield from folio.is_exclusive(page)
     if entry in PRESENT and mark:
         yield from folio.get()
         yield Update(PINS, add(1), "pins + 1")
@@ -41,15 +41,12 @@ def pin_fast(folio: FolioOps, table: Table, page: int) -> Steps[None]:
     if folio.rules.gup_rechecks_pte:
         again = yield Load(table.pte(page), f"{table.name} PTE {page} again?")
         sure = again == entry
-        again = 0
     if sure:
         mark = yield Load(exclusive(page), f"page {page} exclusive?")
         sure = bool(mark)
-        mark = 0
     if sure and folio.rules.gup_sees_fork:
         again = yield Load(fork_count(table.mm), f"{table.mm}'s forks again?")
         sure = again == forks
-        again = 0
     if sure:
         yield Note(pin_of(table.mm, page), add(1))
         return
@@ -76,7 +73,6 @@ def hold_fast(folio: FolioOps, table: Table, page: int) -> Steps[None]:
     if folio.rules.gup_rechecks_pte:
         again = yield Load(table.pte(page), f"{table.name} PTE {page} again?")
         sure = again == entry
-        again = 0
     if sure:
         yield Note(hold_of(table.mm, page), add(1))
         return

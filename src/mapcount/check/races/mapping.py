@@ -20,7 +20,6 @@ from mapcount.check.races.folio import (
     TOO_MANY_MAPPINGS,
     TOTAL,
     FolioOps,
-    exclusive,
     mm_id,
 )
 from mapcount.check.races.memory import Load, Note, Protected, Steps, Store, Update, add, put
@@ -88,7 +87,7 @@ def split_pmd(folio: FolioOps, table: Table) -> Steps[None]:
     So the total is one more than there are references for it, until the PMD's mapping is gone.
     """
     pages = tuple(range(folio.nr_pages))
-    (mark,) = yield Protected((exclusive(0),))
+    mark = yield from folio.is_exclusive(0)
     entry = yield from table.huge_entry()
     yield from table.set_pmd(SPLITTING)
     yield Note(table.split, put(1))
@@ -105,7 +104,7 @@ def split_pmd(folio: FolioOps, table: Table) -> Steps[None]:
 
 def fork(folio: FolioOps, parent: Table, child: Table, pages: Pages) -> Steps[None]:
     """Copy a batch of PTEs. What is exclusive and may be pinned is copied at once, never shared."""
-    (count,) = yield from _begin_fork(parent)
+    count = yield from _begin_fork(parent)
     yield from child.lock()
     yield from parent.lock()
     shared: Pages = ()
@@ -117,16 +116,11 @@ def fork(folio: FolioOps, parent: Table, child: Table, pages: Pages) -> Steps[No
                 yield from parent.set_pte(page, SWAP)
             yield from child.set_pte(page, SWAP)
         elif entry in PRESENT:
-            (mark,) = yield Protected((exclusive(page),))
-            pins = 0
-            if mark:
-                pins = yield Load(PINS, "pins?")
-                if pins:
-                    yield from child.set_pte(page, ELSEWHERE)
-                else:
-                    yield from folio.unmark_exclusive(page)
-            shared = shared if pins else (*shared, page)
-            pins = 0
+            pinned = yield from _unmark_unless_pinned(folio, page)
+            if pinned:
+                yield from child.set_pte(page, ELSEWHERE)
+            else:
+                shared = (*shared, page)
     if shared:
         if folio.rules.reference_before_mapcount:
             yield from folio.get(len(shared))
@@ -143,33 +137,39 @@ def fork(folio: FolioOps, parent: Table, child: Table, pages: Pages) -> Steps[No
 
 def fork_pmd(folio: FolioOps, parent: Table, child: Table) -> Steps[None]:
     """Copy a PMD as a PMD. If it is exclusive and may be pinned, nothing is shared here."""
-    (count,) = yield from _begin_fork(parent)
+    count = yield from _begin_fork(parent)
     yield from child.lock()
     yield from parent.lock()
     entry = yield from parent.huge_entry()
     if entry in PRESENT:
-        (mark,) = yield Protected((exclusive(0),))
-        pins = 0
-        if mark:
-            pins = yield Load(PINS, "pins?")
-            if not pins:
-                yield from folio.unmark_exclusive(0)
-        if not pins:
+        pinned = yield from _unmark_unless_pinned(folio, 0)
+        if not pinned:
             yield from folio.get()
             yield Update(ENTIRE, add(1), "entire + 1")
             yield from folio.add_mappings(child.mm_id, 1, child.mm)
             yield from parent.set_pmd(READ)
             yield from child.set_pmd(READ)
-        pins = 0
     yield from parent.unlock()
     yield from child.unlock()
     yield Store(fork_count(parent.mm), count + 2, f"{parent.mm}'s fork is over")
 
 
-def _begin_fork(parent: Table) -> Steps[tuple[int]]:
+def _unmark_unless_pinned(folio: FolioOps, page: int) -> Steps[bool]:
+    """Clear the mark of a page that is to be shared. True, and nothing cleared, if it may be pinned."""
+    mark = yield from folio.is_exclusive(page)
+    if not mark:
+        return False
+    pins = yield Load(PINS, "pins?")
+    if pins:
+        return True
+    yield from folio.unmark_exclusive(page)
+    return False
+
+
+def _begin_fork(parent: Table) -> Steps[int]:
     count = yield Load(fork_count(parent.mm), f"{parent.mm}'s forks?")
     yield Store(fork_count(parent.mm), count + 1, f"{parent.mm} forks")
-    return (count,)
+    return int(count)
 
 
 def write_fault(folio: FolioOps, table: Table, page: int) -> Steps[None]:
@@ -177,13 +177,13 @@ def write_fault(folio: FolioOps, table: Table, page: int) -> Steps[None]:
     yield from table.lock()
     entry = yield from table.entry(page)
     if entry == READ:
-        (mark,) = yield Protected((exclusive(page),))
-        reuse = bool(mark)
+        mark = yield from folio.is_exclusive(page)
+        reuse = mark
         if not mark:
             reuse = yield from can_reuse(folio, table)
-            if reuse:
-                yield from folio.mark_exclusive(page)
         if reuse:
+            if not mark:
+                yield from folio.mark_exclusive(page)
             yield from table.set_pte(page, WRITE)
         else:
             yield from _copy(folio, table, page)
@@ -216,7 +216,6 @@ def can_reuse(folio: FolioOps, table: Table) -> Steps[bool]:
             return False
     if not folio.rules.recheck_under_lock:
         return True
-    del cached
     return (yield from _recheck(folio, table, allowed))
 
 
@@ -228,14 +227,12 @@ def _recheck(folio: FolioOps, table: Table, allowed: int) -> Steps[bool]:
     yield from folio.warn_unless(total <= references, TOO_FEW_REFERENCES)
     same = references == total + allowed or not folio.rules.compare_references
     reuse = same and not word & SHARED
-    del references, same
     if reuse:
         yield from folio.warn_unless(total <= folio.nr_pages, TOO_MANY_MAPPINGS)
         yield from folio.warn_unless(table.mm_id in (mm_id(word, 0), mm_id(word, 1)), NO_SLOT)
         if folio.rules.assert_when_stable:
             entire = yield Load(ENTIRE, "assert: entire is 0")
             yield from folio.warn_unless(entire == 0, STILL_ENTIRE)
-            del entire
     yield from folio.unlock_large_mapcount(word)
     return reuse
 
@@ -247,7 +244,6 @@ def _copy(folio: FolioOps, table: Table, page: int) -> Steps[None]:
     yield from table.lock()
     entry = yield from table.entry(page)
     same = entry == READ
-    del entry
     if same:
         yield from table.clear_pte(page)
         yield from table.set_pte(page, ELSEWHERE)
@@ -264,8 +260,8 @@ def write_fault_pmd(folio: FolioOps, table: Table) -> Steps[None]:
     yield from table.lock()
     entry = yield from table.huge_entry()
     if entry == READ:
-        (mark,) = yield Protected((exclusive(0),))
-        reuse = bool(mark)
+        mark = yield from folio.is_exclusive(0)
+        reuse = mark
         if not mark:
             reuse = yield from _can_reuse_whole(folio)
         if reuse:
@@ -287,7 +283,6 @@ def _can_reuse_whole(folio: FolioOps) -> Steps[bool]:
     yield from folio.free_swap()
     references = yield Load(REFCOUNT, "references?")
     alone = bool(references == 1)
-    del references
     yield from folio.unlock()
     return alone
 
@@ -301,7 +296,7 @@ def swap_in(folio: FolioOps, table: Table, pages: Pages) -> Steps[None]:
     if not got:
         return
     yield from folio.lock()
-    (cached,) = yield Protected((SWAP_CACHE,))
+    cached = yield from folio.cached()
     mapped = 0
     if cached:
         yield from table.lock()

@@ -14,10 +14,9 @@ from mapcount.check.races.folio import (
     SWAP_USERS,
     TOTAL,
     FolioOps,
-    exclusive,
 )
 from mapcount.check.races.mapping import Pages, split_pmd
-from mapcount.check.races.memory import Load, Protected, Steps, Update, add, put, when
+from mapcount.check.races.memory import Load, Steps, Update, add, put, when
 from mapcount.check.races.tables import (
     ELSEWHERE,
     MIGRATING,
@@ -50,22 +49,19 @@ def page_out(folio: FolioOps, tables: tuple[Table, ...], pages: Pages) -> Steps[
     if got:
         pins = yield Load(PINS, "pins?")
     if pins or not got:
-        pins = 0
         yield from folio.unlock()
         if got:
             yield from folio.put()
         return
-    (cached,) = yield Protected((SWAP_CACHE,))
+    cached = yield from folio.cached()
     if not cached:
         yield from folio.get(folio.nr_pages)
         yield Update(SWAP_CACHE, put(1), "enter the swap cache")
-    del cached
     for table in tables:
         yield from _unmap_table(folio, table, pages, SWAP, SWAP_EXCLUSIVE)
     total = yield Load(TOTAL, "total?")
-    mapped, total = bool(total), 0
     gone = False
-    if not mapped:
+    if total == 0:
         gone = yield from _freeze(folio, 1 + folio.nr_pages)
     if gone:
         yield Update(SWAP_CACHE, put(0), "leave the swap cache")
@@ -84,7 +80,7 @@ def migrate(folio: FolioOps, tables: tuple[Table, ...], pages: Pages) -> Steps[N
     if got:
         for table in tables:
             yield from _unmap_table(folio, table, pages, MIGRATION, MIGRATION_EXCLUSIVE)
-        (cached,) = yield Protected((SWAP_CACHE,))
+        cached = yield from folio.cached()
         moved = yield from _freeze(folio, 1 + (folio.nr_pages if cached else 0))
         if moved and cached:
             yield Update(SWAP_CACHE, put(0), "the new folio is in the swap cache")
@@ -130,13 +126,12 @@ def _unmap_table(folio: FolioOps, table: Table, pages: Pages, entry: int, if_exc
     huge = yield from table.huge_entry()
     if huge in PRESENT:
         yield from split_pmd(folio, table)
-    del huge
     for page in pages:
         there = yield from table.entry(page)
         if there not in PRESENT:
             continue
         pins = 0
-        (mark,) = yield Protected((exclusive(page),))
+        mark = yield from folio.is_exclusive(page)
         if mark and not rules.pins_checked_after_clear:
             pins = yield Load(PINS, "pins?")
         yield from table.clear_pte(page, atomically=rules.clear_pte_atomically)

@@ -63,9 +63,6 @@ class Start:
             raise ValueError(f"tables of different lengths: {self.tables}")
         object.__setattr__(self, "nr_pages", widths.pop() if widths else 2)
 
-    def __hash__(self) -> int:
-        return id(self)
-
     @property
     def all_tables(self) -> tuple[Table, ...]:
         """Every table."""
