@@ -238,6 +238,22 @@ def test_the_numbers_can_be_taken_away(browser: Browser, told: tuple[Path, dict[
     } == found
 
 
+def test_of_many_folios_those_that_changed_come_first(browser: Browser, tmp_path: Path) -> None:
+    """With many different folios, the one that the step touched is on top, marked, with its old numbers."""
+    story, path = tmp_path / "many.scn", tmp_path / "many.html"
+    cuts = [f"P munmap heap[{16 * i}p:{16 * i + 1 + i % 14}p]" for i in range(30)]
+    story.write_text("\n".join(["P mmap heap 4M thp=64K ; P write heap", *cuts]) + "\n")
+    command("run", story, "--html", path)
+    with visit(browser, path, at="#step=30") as seen:
+        assert 15 == seen.page.locator(".card").count()
+        assert "heap[1p:64K], heap[225p:960K], heap[449p:1856K]" in seen.text(".card")
+        assert 1 == seen.page.locator(".card.changed").count()
+        assert "Not touched in this step:" == seen.text(".card.changed + p")
+        assert "1615" == seen.page.text_content(".card.changed [data-field=large_mapcount]")
+        assert "slot 0, was P:16" in seen.text(".card.changed .slots")
+        assert [] == seen.complaints
+
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} &amp; <!--"
 
 

@@ -6,6 +6,7 @@ did not change costs a number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +25,9 @@ MOST_PLACES = 4
 """Places named of look-alike folios; of the others, how many there are."""
 MOST_HAPPENINGS = 12
 """Told of one step on one kernel; of the others, how many there are."""
+
+BITS = re.compile(r"bits: \d+")
+"""A line of a title that says which machine the story is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ def playback_page(played: Sequence[Played]) -> bytes:
         scripts=["draw.js", "playback.js", "numbers.js"],
         title=visible(title) or scenario.name,
         name=scenario.name,
-        introduction=[visible(line) for line in introduction.split("\n") if line],
+        introduction=[
+            visible(line) for line in introduction.split("\n") if line and not BITS.fullmatch(line)
+        ],
         lines=_lines(scenario),
         kernels=[str(one.run.flavour) for one in played],
     )

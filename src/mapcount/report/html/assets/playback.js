@@ -2,7 +2,8 @@
 
 const steps = data.steps, kernels = data.kernels, at = (place) => data.store[place];
 const shown = new Set(kernels.map((kernel) => kernel.name));
-let now = 0, timer = null;
+const FEW_CARDS = 4, MOST_CARDS = 24;
+let now = 0, timer = null, everyCard = false;
 
 const chosen = () => kernels.filter((kernel) => shown.has(kernel.name));
 const wrongAt = (i) => chosen().some((kernel) => kernel.steps[i].wrong);
@@ -14,18 +15,24 @@ function value(text, before) {
   return el("span", { class: "chg" }, before === null ? null : el("span", { class: "old" }, String(before)), String(text));
 }
 
-// What a folio was one step ago, on the same kernel: known by its page frame. Null if it is new.
+// What a folio was one step ago, on the same kernel: known by its page frame. Null if it is new. Of look-alikes,
+// what one of them was that was not as it is now.
 function folioBefore(kernel, folio, where) {
   if (!now) return undefined;
-  const pfn = where.frames[0][0];
-  const found = kernel.steps[now - 1].folios.find(([record, places]) =>
-    at(record).order === folio.order && at(places).frames.some(([first, n]) => first <= pfn && pfn < first + n));
-  return found ? at(found[0]) : null;
+  let found = folio;
+  for (const [pfn] of where.frames) {
+    const was = kernel.steps[now - 1].folios.find(([record, places]) =>
+      at(record).order === folio.order && at(places).frames.some(([first, n]) => first <= pfn && pfn < first + n));
+    if (!was) found = null;
+    else if (at(was[0]) !== folio) return at(was[0]);
+  }
+  return found;
 }
 
 // -- folios --------------------------------------------------------------------------------------------
 
-// Folios that look alike on several kernels are one card: its truth once, what each kernel keeps below.
+// Folios that look alike on several kernels are one card: its truth once, what each kernel keeps below. Where there
+// are many cards, those that changed come first, then those that a kernel is mistaken about.
 function cards() {
   const found = new Map();
   for (const kernel of chosen())
@@ -35,12 +42,18 @@ function cards() {
       if (!found.has(key)) found.set(key, { folio, where, on: [] });
       found.get(key).on.push({ kernel, folio, where });
     }
-  return [...found.values()].sort((a, b) => b.folio.order - a.folio.order || b.on.some((one) => one.folio.wrong) - a.on.some((one) => one.folio.wrong));
+  const list = [...found.values()].sort((a, b) => b.folio.order - a.folio.order);
+  for (const group of list) {
+    group.before = group.on.map((one) => folioBefore(one.kernel, one.folio, one.where));
+    group.changed = now > 0 && group.on.some(({ folio }, i) => group.before[i] !== folio);
+  }
+  if (list.length <= FEW_CARDS) return list;
+  const rank = (group) => 2 * group.changed + group.on.some((one) => one.folio.wrong);
+  return list.sort((a, b) => rank(b) - rank(a));
 }
 
-function card({ folio, where, on }) {
-  const before = on.map((one) => folioBefore(one.kernel, one.folio, one.where));
-  const changed = now > 0 && on.some(({ folio: f }, i) => before[i] !== f), fresh = before.every((b) => b === null);
+function card({ folio, where, on, before, changed }) {
+  const fresh = before.every((b) => b === null);
   const whose = folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : folio.owners.length ? ` by ${folio.owners.map(([name]) => name).slice(0, 6).join(", ")}${folio.owners.length > 6 ? ", …" : ""}` : "";
   const kind = `${folio.kind} ${where.count > 1 ? `${where.count.toLocaleString("en")} × ` : ""}${size(4 * 2 ** folio.order)} ${where.count > 1 ? "folios alike" : "folio"}`;
   return el("article", { class: `card${changed ? " changed" : ""}${where.count > 1 ? " stack" : ""}` },
@@ -244,7 +257,7 @@ function sentence(list) {
     if (bad.length) wrong.push(`${listed(bad.map((one) => one.kernel.name))} ${bad.length > 1 ? "say" : "says"} ${where.shown[0]} is ${folio.truth === "shared" ? "exclusive" : "shared"}: wrong, it is ${folio.truth}${folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : ""}.`);
   }
   const failures = chosen().flatMap((kernel) => kernel.steps[now].failures.map((f) => `Not as expected on ${kernel.name}: ${f.demand}, found ${f.found}.`));
-  const state = wrong.length ? wrong.join(" ") : list.length ? "Every kernel shown is right about every folio." : "Nothing is in memory.";
+  const state = wrong.length ? wrong.join(" ") : list.length ? "Every kernel shown is right about every folio." : "No folio is in memory.";
   return [el("code", {}, step.text), step.comment ? ` (${step.comment.trim()})` : "", el("br"), ...failures.flatMap((f) => [f, " "]), state];
 }
 
@@ -257,7 +270,8 @@ function show(i, { scroll = true } = {}) {
   for (const id of ["first", "back"]) byId(id).disabled = now === 0;
   for (const id of ["next", "last"]) byId(id).disabled = now === steps.length - 1;
   byId("now").replaceChildren(...sentence(list));
-  byId("folios").replaceChildren(...(list.length ? list.map(card) : [el("p", { class: "nobody" }, "No memory is in use yet.")]));
+  const kept = everyCard ? list : list.slice(0, MOST_CARDS);
+  byId("folios").replaceChildren(...(list.length ? [...kept.flatMap((group, i) => [divider(kept, i), card(group)]), moreCards(list.length - kept.length)].filter(Boolean) : [el("p", { class: "nobody" }, "No folio is in memory.")]));
   told();
   byId("proc").replaceChildren(procTable());
   byId("spaces").replaceChildren(...spaces());
@@ -273,6 +287,9 @@ function show(i, { scroll = true } = {}) {
   for (const mark of document.querySelectorAll(".strip .here")) mark.setAttribute("x", now);
   try { history.replaceState(null, "", `#step=${now + 1}`); } catch { /* a page without a history */ }
 }
+
+const divider = (list, i) => (i && list.length > FEW_CARDS && list[i - 1].changed && !list[i].changed ? el("p", { class: "note" }, "Not touched in this step:") : null);
+const moreCards = (n) => (n ? el("button", { type: "button", onclick: () => { everyCard = true; show(now); } }, `Show ${plural(n, "more folio")}`) : null);
 
 // Where a mistake begins or ends, from here in one direction.
 function turn(direction) {
