@@ -162,7 +162,8 @@ def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
 def _text(told: Told, finding: Finding, options: str, bits: int) -> str:
     lines = [
         f"# {finding.title}",
-        f"# Found by mapcount check. To see it, mapcount run this file with{options}",
+        "# Found by mapcount check. To see it:",
+        f"#   mapcount run{options} FILE.scn",
     ]
     if told.unit > 1:
         lines.append(f"# A page of the world that was explored is {told.unit} pages here.")

@@ -143,7 +143,7 @@ def check(
         world = World(_flavour(FLAVOURS[name], int(bits), pages, slot_holds), mms, pages, max_maps, pmd)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    limits = {"threads": threads, "memory": memory, "most_states": most_states}
+    limits: dict[str, Any] = {"threads": threads, "memory": memory, "most_states": most_states}
     limits |= {"resume": Path(resume) if resume else None}
     try:
         scheme = find(word) if word else None

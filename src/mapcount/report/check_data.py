@@ -76,13 +76,15 @@ def world_as_data(world: World) -> dict[str, Any]:
 
 
 def _verdict(world: World, verdict: Verdict, told: Told) -> dict[str, Any]:
+    story = told.get(verdict.id)
+    path = path_in_words(story.world, story.path) if story else path_in_words(world, verdict.path or ())
     return {
         "id": verdict.id,
         "sentence": verdict.sentence,
         "holds": verdict.holds,
         "broken": verdict.broken,
         "informs": verdict.informs,
-        "path": path_in_words(world, verdict.path) if verdict.path is not None else None,
+        "path": path,
         "scenario": _text(told, verdict.id),
     }
 
