@@ -19,7 +19,7 @@ THIRD_PARTY = {
     "conform": {"numpy"},
     "bench": {"numpy"},
     "check": {"numpy", "numba"},
-    "report": {"rich", "polars", "jinja2", "textual"},
+    "report": {"rich", "polars", "jinja2", "markupsafe", "textual"},
     "cli": {"rich", "click"},
 }
 """What else a layer may import, besides the standard library."""
