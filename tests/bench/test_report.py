@@ -63,8 +63,8 @@ def test_one_sentence_says_what_it_means() -> None:
         "munmap: a page costs 21.0 ns in folios of 2M by PTEs, 400 in small ones, 1.00 by a PMD. "
         "NO_PAGE_MAPCOUNT leaves out 99.8% of the counter updates at 2M by PTEs "
         "(published: -31 % run time).",
-        "The published changes, of the times here, are 6.1 to 11.6 ns a page over 8 sizes: "
-        "what a page's own count costs.",
+        "The published changes, of the times here, are 6.1 to 11.6 ns a page over 8 sizes; "
+        "where that is level, it is what a page's own count costs.",
     ] == list(what_it_says(on_a_line("munmap")))
     fork = on_a_line("fork")
     assert 1 == len(list(what_it_says(replace(fork, rows=(fork.rows[-2],))))), "one size says nothing of all"

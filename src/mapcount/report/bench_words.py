@@ -84,7 +84,7 @@ def _saved(story: Story, rows: Sequence[Row]) -> Iterator[str]:
     if len(saved) > 1:
         yield (
             f"The published changes, of the times here, are {_range(saved, '.1f')} ns a page over "
-            f"{len(saved)} sizes: what a page's own count costs."
+            f"{len(saved)} sizes; where that is level, it is what a page's own count costs."
         )
 
 
