@@ -98,8 +98,17 @@ def test_a_machine_without_room_exits_with_3(monkeypatch: pytest.MonkeyPatch) ->
     assert "--gib takes less" in result.output
 
 
-@pytest.mark.parametrize("error", [CannotHere("no such feature"), PermissionError(13, "Permission denied")])
-def test_a_machine_that_cannot_exits_with_3(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (CannotHere("no such feature"), "no such feature"),
+        (PermissionError(13, "Permission denied"), "[Errno 13] Permission denied"),
+        (MemoryError(), "this process may have no more memory (ulimit -v)"),
+    ],
+)
+def test_a_machine_that_cannot_exits_with_3(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
     """Whatever the machine refuses, one line says so."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -107,7 +116,7 @@ def test_a_machine_that_cannot_exits_with_3(monkeypatch: pytest.MonkeyPatch, err
 
     monkeypatch.setattr(mapcount.cli.bench, "_measure", refuse)
     result = run("fork")
-    assert (3, f"mapcount bench: {error}\n") == (result.exit_code, result.output)
+    assert (3, f"mapcount bench: {says}\n") == (result.exit_code, result.output)
 
 
 @LINUX

@@ -272,6 +272,19 @@ def test_a_machine_that_cannot(monkeypatch: pytest.MonkeyPatch, error: Exception
     assert (3, f"mapcount conform: {error}\n") == (done.exit_code, done.output)
 
 
+def test_no_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3 under a limit too small for the command itself; it is said which."""
+
+    def falsify(answer: dict[str, Any], run: int) -> None:
+        raise MemoryError
+
+    done = conform(monkeypatch, "story.scn", falsify=falsify)
+
+    assert (3, "mapcount conform: this process may have no more memory (ulimit -v)\n") == (
+        done.exit_code, done.output,
+    )  # fmt: skip
+
+
 def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends it with a shell's exit code for that."""
 
