@@ -1,7 +1,8 @@
 /*
  * The rules of owner tracking, straightforwardly, one event after the other: what benchmarks/replay.py measures
- * the engine against. Without per-page counts; 64 bits. Built twice: with -DLOCKED, each event takes and releases
- * a lock bit in the folio, as a kernel must.
+ * the engine against. Without per-page counts; 64 bits. With -DLOCKED, each event takes and releases a lock bit in
+ * the folio, as a kernel must. With -DCHECKED, it does what the engine does besides, and a kernel does not: it checks
+ * that the event can be, and keeps two sums that tell who really maps the folio.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,10 @@ struct folio {
 	int32_t total;
 	int32_t entire;
 	int32_t count[2];
+#ifdef CHECKED
+	uint32_t order;
+	int64_t sum, sum_of_squares;
+#endif
 };
 
 static void lock(struct folio *folio)
@@ -93,11 +98,40 @@ out:
 	unlock(folio);
 }
 
-void replay(struct folio *folios, size_t events, const uint32_t *folio, const uint32_t *mm, const uint8_t *op,
-	    const uint32_t *nr)
+#ifdef CHECKED
+/* Could the event that was just applied be? `d` mappings more of mm, which cover `nr` pages. */
+static int possible(struct folio *folio, uint32_t mm, int32_t d, enum op op, uint32_t page, uint32_t nr, int32_t before)
+{
+	uint32_t nr_pages = 1u << folio->order;
+	int entry = op == MAP_PMD || op == UNMAP_PMD || op == DUP_PMD || (op == NEW && folio->order == 9);
+	int32_t others = 0;
+
+	folio->sum += (int64_t)d * mm;
+	folio->sum_of_squares += (int64_t)d * mm * mm;
+	for (int slot = 0; slot < 2; slot++)
+		if (get_id(folio, slot) != mm)
+			others += folio->count[slot];
+	if (page + nr > nr_pages || folio->entire < 0 || folio->total < folio->entire || folio->total < others)
+		return 0;
+	if (entry ? page || nr != nr_pages || folio->order != 9 : op == NEW && (page || nr != nr_pages))
+		return 0;
+	if ((op == NEW && before) || folio->total > 1 << 30)
+		return 0;
+	if (folio->sum < 0 || folio->sum_of_squares < folio->sum || folio->sum_of_squares > INT64_C(1) << 53)
+		return 0;
+	return folio->total || !folio->sum_of_squares;
+}
+#endif
+
+/* Apply the events; returns how many. With -DCHECKED, only those before the first that cannot be. */
+size_t replay(struct folio *folios, size_t events, const uint32_t *folio, const uint32_t *mm, const uint8_t *op,
+	      const uint32_t *page, const uint32_t *nr)
 {
 	for (size_t i = 0; i < events; i++) {
 		struct folio *f = &folios[folio[i]];
+#ifdef CHECKED
+		int32_t before = f->total;
+#endif
 
 		switch (op[i]) {
 		case MAP_PTES:
@@ -123,5 +157,12 @@ void replay(struct folio *folios, size_t events, const uint32_t *folio, const ui
 			f->count[0] = f->total;
 			break;
 		}
+#ifdef CHECKED
+		if (!possible(f, mm[i], f->total - before, op[i], page[i], nr[i], before))
+			return i;
+#else
+		(void)page;
+#endif
 	}
+	return events;
 }

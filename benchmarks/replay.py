@@ -3,10 +3,15 @@
     python benchmarks/replay.py [--events N] [--runs N]
     python benchmarks/replay.py --long EVENTS
 
-C reads the events as they come; the engine sorts them first, and keeps the truth as well. Both start with the
-events in memory, in NumPy arrays. Sides run in turns and the best of several runs counts, since other work on
-the machine only ever slows down. On one core CPU time is measured, for two cores time. `--long` streams a
-generated trace of so many events through the engine, and says how much memory that took.
+Three builds of C. `locked` does what a kernel must: each event takes and releases a lock bit. `free` takes
+no lock. `checked` is `locked` that does besides what the engine does and no kernel: it checks that each event
+can be, and keeps the truth. That is the same job as the engine's. C takes the events as they come; the engine
+sorts them first.
+
+All sides start with the events in memory, in NumPy arrays, in windows as large as the engine takes them. They
+run in turns, and of each window the best of several runs counts, since other work on the machine only ever
+slows down. On one core CPU time is measured, for two cores time. `--long` streams a generated trace of so many
+events through the engine, and says how much memory that took.
 """
 
 from __future__ import annotations
@@ -19,21 +24,26 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mapcount.replay.engine import Engine, replay
+from mapcount.replay.engine import Engine, at_once, replay
 from mapcount.replay.folios import Folios
-from mapcount.replay.reader import Window
+from mapcount.replay.reader import Window, merged
 from mapcount.replay.synthetic import WORKLOADS, blocks, orders_of
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT
 
 HERE = Path(__file__).parent
 CASES = (("random", 1_000), ("random", 4_000_000), ("prefork", 1_000), ("zygote", 1_000))
-C_FOLIO_BYTES = 24
+BUILDS = {"locked": ("-DLOCKED",), "free": (), "checked": ("-DLOCKED", "-DCHECKED")}
 LONG_FOLIOS = 1_000_000
+WINDOW = 1 << 20
+
+Seconds = list[float]
+"""For each window."""
 
 
 def build(directory: str, *flags: str) -> Any:
@@ -51,7 +61,7 @@ def windows(kind: str, orders: Any, events: int) -> Iterator[Window]:
     for _, some in blocks(WORKLOADS[kind], orders, rng):
         rows.append(some[: events - first - waiting])
         waiting += len(rows[-1])
-        if waiting >= 1 << 21 or first + waiting >= events:
+        if waiting >= WINDOW or first + waiting >= events:
             folio, mm, op, page, nr = np.concatenate(rows).astype(np.uint32).T.copy()
             yield Window(
                 ((kind, 0),), first, folio, mm, op.astype(np.uint8), page, nr, np.zeros(waiting, np.uint8)
@@ -68,58 +78,69 @@ def folios_of(orders: Any) -> Folios:
     return folios
 
 
-def by_c(library: Any, given: list[Window], folios: int) -> tuple[float, Any]:
-    """Seconds of CPU time, and the folios' totals in the end."""
-    state = np.ones(folios * C_FOLIO_BYTES // 8, np.uint64)
+def by_c(library: Any, given: list[Window], orders: Any, *, checked: bool) -> tuple[Seconds, Any]:
+    """CPU time for each window, and the folios' totals in the end."""
+    # As in baseline.c: ids, total, entire, two counts; then the order and two sums.
+    words = 12 if checked else 6
+    state = np.ones((len(orders), words), np.int32)
     state[:] = 0
-    pointer = state.ctypes.data_as(ctypes.c_void_p)
-    start = time.process_time()
+    if checked:
+        state[:, 6] = orders
+    pointer, took = state.ctypes.data_as(ctypes.c_void_p), []
+    library.replay.restype = ctypes.c_size_t
     for window in given:
-        columns = [c.ctypes.data_as(ctypes.c_void_p) for c in (window.folio, window.mm, window.op, window.nr)]
-        library.replay(pointer, ctypes.c_size_t(len(window)), *columns)
-    return time.process_time() - start, state.view(np.int32).reshape(-1, 6)[:, 2]
+        columns = (window.folio, window.mm, window.op, window.page, window.nr)
+        pointers = [column.ctypes.data_as(ctypes.c_void_p) for column in columns]
+        start = time.process_time()
+        done = library.replay(pointer, ctypes.c_size_t(len(window)), *pointers)
+        took.append(time.process_time() - start)
+        assert done == len(window), "C refuses an event"
+    return took, state[:, 2]
 
 
 def by_engine(
     given: list[Window], orders: Any, clock: Callable[[], float], *, threads: int = 1, every: bool = False
-) -> tuple[float, Any]:
-    """Seconds by a clock, and the folios' totals in the end."""
-    folios = folios_of(orders)
+) -> tuple[Seconds, Any]:
+    """Time by a clock for each window, and the folios' totals in the end."""
+    folios, took = folios_of(orders), []
     for column in folios.state:
         column += 0
     with Engine(folios, NO_PAGE_MAPCOUNT, threads=threads, every=every) as engine:
-        start = clock()
-        replay(engine, iter(given))
-        took = clock() - start
+        for window in given:
+            start = clock()
+            engine.replay(window)
+            took.append(clock() - start)
     return took, folios.large_mapcount.view(np.int32)
 
 
-def case(kind: str, folios: int, events: int, runs: int, locked: Any, free: Any) -> None:
+def case(kind: str, folios: int, events: int, runs: int, libraries: dict[str, Any]) -> None:
     """One line of the table."""
     orders = orders_of(WORKLOADS[kind], folios, np.random.default_rng(0))
-    given = list(windows(kind, orders, events))
+    given = list(merged(windows(kind, orders, events), at_once(folios)))
     cpu, wall = time.process_time, time.perf_counter
-    sides: dict[str, Callable[[], tuple[float, Any]]] = {
-        "locked": lambda: by_c(locked, given, folios),
-        "free": lambda: by_c(free, given, folios),
-        "one": lambda: by_engine(given, orders, cpu),
-        "every": lambda: by_engine(given, orders, cpu, every=True),
-        "one thread": lambda: by_engine(given, orders, wall),
-        "two threads": lambda: by_engine(given, orders, wall, threads=2),
+    sides: dict[str, Callable[[], tuple[Seconds, Any]]] = {
+        name: partial(by_c, library, given, orders, checked=name == "checked")
+        for name, library in libraries.items()
     }
-    best = dict.fromkeys(sides, float("inf"))
+    sides |= {
+        "one": partial(by_engine, given, orders, cpu),
+        "every": partial(by_engine, given, orders, cpu, every=True),
+        "one thread": partial(by_engine, given, orders, wall),
+        "two threads": partial(by_engine, given, orders, wall, threads=2),
+    }
+    best = {name: np.full(len(given), np.inf) for name in sides}
     for _ in range(runs):
         ends = []
         for name, side in sides.items():
             took, totals = side()
-            best[name] = min(best[name], took)
+            best[name] = np.minimum(best[name], took)
             ends.append(totals)
         assert all(np.array_equal(ends[0], other) for other in ends), "the sides disagree"
-    ns = {name: 1e9 * took / events for name, took in best.items()}
+    ns = {name: 1e9 * float(took.sum()) / events for name, took in best.items()}
     one, cores = ns["one"], ns["one thread"] / ns["two threads"]
-    times = f"{ns['locked']:>8.1f}{ns['free']:>8.1f}{one:>8.1f}{ns['every']:>8.1f}"
-    ratios = f"{ns['locked'] / one:>9.2f}{ns['free'] / one:>8.2f}{ns['every'] / one:>8.2f}{cores:>9.2f}"
-    print(f"{kind:<9}{folios:>10,}{times}{ratios}", flush=True)
+    times = "".join(f"{ns[name]:>8.1f}" for name in (*BUILDS, "one", "every"))
+    ratios = "".join(f"{ns[name] / one:>8.2f}" for name in (*BUILDS, "every"))
+    print(f"{kind:<8}{folios:>9,}{times}{ratios}{cores:>8.2f}", flush=True)
 
 
 def long(events: int) -> None:
@@ -140,21 +161,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--events", type=int, default=16_000_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--long", type=int, metavar="EVENTS")
     arguments = parser.parse_args()
     if arguments.long:
         long(arguments.long)
         return
     print(f"{len(os.sched_getaffinity(0))} cores; nanoseconds per event, best of {arguments.runs} runs")
-    print(f"{'':<19}{'C':>12}{'engine':>16}{'ratio':>24}")
-    print("workload    folios  locked    free  1 core   every  /locked   /free   every  2 cores")
+    print(f"{'':<17}{'C':>8}{'':>16}{'engine':>16}   {'C / engine':<21}{'every/':>8}{'2 cores':>8}")
+    print(f"{'':<17}{'  locked    free checked   plain   every  locked    free checked   plain  / one'}")
     with tempfile.TemporaryDirectory() as directory:
-        locked, free = build(directory, "-DLOCKED"), build(directory)
+        libraries = {name: build(directory, *flags) for name, flags in BUILDS.items()}
         few = np.full(64, 9, np.uint8)
         by_engine(list(windows("random", few, 1000)), few, time.process_time, threads=2, every=True)
         for kind, folios in CASES:
-            case(kind, folios, arguments.events, arguments.runs, locked, free)
+            case(kind, folios, arguments.events, arguments.runs, libraries)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mapcount.replay.compare import Comparison
     from mapcount.replay.distributed import Workers
 
+MANY_OBJECTS = 1 << 20
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -43,6 +45,10 @@ def worker_options(command: Command) -> Command:
 @contextmanager
 def told_errors() -> Iterator[None]:
     """Ends the program with a message and an exit code where a trace, a scheme or this machine fails."""
+    # Loading Numba makes objects that live to the end. To look for garbage among them takes a sixth of the
+    # start, and what comes after is arrays, which go without.
+    threshold = gc.get_threshold()
+    gc.set_threshold(MANY_OBJECTS)
     from mapcount.replay.trace import NoCluster, TraceError
     from mapcount.schemes.scheme import SchemeError
 
@@ -57,6 +63,8 @@ def told_errors() -> Iterator[None]:
     except MemoryError:
         click.echo("too little memory here for these folios: with --dask, machines share them", err=True)
         sys.exit(CANNOT)
+    finally:
+        gc.set_threshold(*threshold)
 
 
 def workers(address: str, scratch: str | None) -> Workers:

@@ -252,14 +252,18 @@ def _shares(ends: NDArray[np.uint32], threads: int) -> list[range]:
     return [range(low, max(low, high)) for low, high in pairwise(edges)]
 
 
+def at_once(folios: int) -> int:
+    """How many events a window is to have, at least, for so many folios."""
+    return min(EVENTS_PER_FOLIO * folios, MOST_EVENTS)
+
+
 def replay(engine: Engine, windows: Iterator[Window]) -> None:
     """Replay windows one after the other, reading the next one while the cores are busy.
 
     With many folios, some windows are taken together, so that a folio that is brought into cache has more
     than one event to apply there.
     """
-    wanted = min(EVENTS_PER_FOLIO * len(engine.folios), MOST_EVENTS)
-    larger = merged(windows, wanted)
+    larger = merged(windows, at_once(len(engine.folios)))
     with ThreadPoolExecutor(1) as reading:
         coming = reading.submit(next, larger, None)
         while (window := coming.result()) is not None:
