@@ -10,8 +10,8 @@ sorts them first.
 
 All sides start with the events in memory, in NumPy arrays, in windows as large as the engine takes them. They
 run in turns, and of each window the best of several runs counts, since other work on the machine only ever
-slows down. On one core CPU time is measured, for two cores time. `--long` streams a generated trace of so many
-events through the engine, and says how much memory that took.
+slows down. On one core CPU time is measured, for two cores time. `--long` streams a generated trace of so
+many events through the engine, and says how much memory that took.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -84,6 +85,31 @@ def audit_short() -> str:
     (sizes,) = [i for i, line in enumerate(lines) if line.startswith("Large folios by size")]
     shown = [*lines[:2], ELLIPSIS, *lines[rss : large + 1], ELLIPSIS, *lines[processes : sizes - 1], ELLIPSIS]
     return "\n".join(["```console", f"$ {command}", *shown, "```"])
+
+
+@part
+def compare_short() -> str:
+    """What the README shows of a comparison: a trace is made, and four schemes are judged on it."""
+    make = "mapcount replay --synthetic prefork --events 200000 --seed 1 -o prefork.trace"
+    names = ("two-slots", "one-slot", "n-slots:4", "exact")
+    judge = f"mapcount compare prefork.trace {' '.join(f'--scheme {name}' for name in names)}"
+    made, judged = outputs((make, judge))
+    return "\n".join(["```console", f"$ {make}", *made, f"$ {judge}", *judged, "```"])
+
+
+# -- docs/top.md -------------------------------------------------------------------------------------------
+
+
+@part
+def top_screen() -> str:
+    """What `mapcount top` shows of the demo capture, in a terminal of 80 columns and 24 lines."""
+    from mapcount.live.capture_source import CaptureSource
+    from mapcount.report.top.still import still
+
+    name = "captures/demo.capture"
+    with contextlib.chdir(ROOT):
+        lines = still(CaptureSource(Path(name)), 80, 24)
+    return "\n".join(["```", *lines, "```"])
 
 
 # -- docs/mechanism.md -------------------------------------------------------------------------------------
