@@ -58,7 +58,7 @@ def playback_page(played: Sequence[Played]) -> bytes:
         "playback.html",
         data=playback_data(played),
         styles=["playback.css"],
-        scripts=["draw.js", "playback.js", "numbers.js"],
+        scripts=["draw.js", "cards.js", "told.js", "proc.js", "numbers.js", "playback.js"],
         title=visible(title) or scenario.name,
         name=scenario.name,
         introduction=[

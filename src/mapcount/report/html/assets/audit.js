@@ -2,104 +2,189 @@
 
 let then = data.compared_with;
 const several = data.machines.length > 1;
-const processes = data.machines.flatMap((machine) => machine.processes.map((process) => ({ ...process, machine: machine.name })));
+const onMachine = (kind) =>
+  data.machines.flatMap(({ name, [kind]: all }) => all.map((one) => ({ ...one, machine: name })));
+const processes = onMachine("processes"), groups = onMachine("cgroups");
+
+// KiB in three digits, as the text report prints them.
+function about(kib) {
+  let amount = Math.abs(kib), unit = "K";
+  for (const larger of "MGTPE") {
+    if (amount < 999.5) break;
+    amount /= 1024;
+    unit = larger;
+  }
+  const digits = unit === "K" || amount >= 99.95 ? 0 : amount >= 9.995 ? 1 : 2;
+  const text = amount.toFixed(digits).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+  return kib ? `${kib < 0 ? "−" : ""}${text}${unit}` : "0";
+}
+const signedAbout = (kib) => (kib > 0 ? "+" : "") + about(kib);
+
 const under = (process) => process.under[then] || null;
 const change = (process, field) => (under(process) ? under(process)[field] - process.now[field] : null);
-const about = (kib) => {
-  let amount = Math.abs(kib), unit = "K";
-  for (const larger of "MGTPE") { if (amount < 999.5) break; amount /= 1024; unit = larger; }
-  const text = unit === "K" || amount >= 99.95 ? amount.toFixed(0) : amount.toFixed(amount >= 9.995 ? 1 : 2);
-  return kib ? `${kib < 0 ? "−" : ""}${text.includes(".") ? text.replace(/\.?0+$/, "") : text}${unit}` : "0";
-};
-const differs = (kib) => (kib === null ? "?" : kib ? (kib > 0 ? "+" : "") + about(kib) : "0");
+
+// -- the sums ------------------------------------------------------------------------------------------
 
 function figure(title, now, after, { least = false } = {}) {
-  const delta = after - now;
-  return el("div", { class: "figure" }, el("h3", {}, title),
+  const delta = after - now, nothing = least ? "no change seen" : "no change";
+  const words = delta ? el("b", {}, `${least ? "at least " : ""}${signedAbout(delta)}`) : nothing;
+  return el("div", { class: "figure" },
+    el("h3", {}, title),
     el("div", { class: "number" }, about(after), el("small", {}, ` now ${about(now)}`)),
-    el("div", { class: "delta" }, delta ? el("b", {}, `${least ? "at least " : ""}${differs(delta)}`) : least ? "no change seen" : "no change"));
+    el("div", { class: "delta" }, words));
 }
 
 function cards() {
-  const total = data.total, after = total.under[then], list = [];
-  if (after) for (const [title, field] of [["Rss, all processes", "rss_kib"], ["Pss", "pss_kib"], ["Uss", "uss_kib"]]) list.push(figure(title, total.now[field], after[field]));
-  for (const [name, statistic] of Object.entries(total.meminfo)) list.push(figure(`${name}, whole machine`, statistic.now_kib, statistic.under[then], { least: !total.complete }));
+  const { total } = data, after = total.under[then];
   const folios = total.folios.reduce((sum, row) => sum + row.mistaken_for_shared, 0);
-  list.unshift(el("div", { class: `figure${folios ? " wrong" : ""}` }, el("h3", {}, "Mistaken for shared"),
-    el("div", { class: "number" }, about(total.mistaken_kib)), el("div", { class: "delta" }, `${plural(folios, "large folio")} of one process alone`)));
-  byId("cards").replaceChildren(...list);
+  const mistaken = el("div", { class: `figure${folios ? " wrong" : ""}` },
+    el("h3", {}, "Mistaken for shared"),
+    el("div", { class: "number" }, about(total.mistaken_kib)),
+    el("div", { class: "delta" }, `${plural(folios, "large folio")} of one process alone`));
+  const sums = [["Uss, all processes", "uss_kib"], ["Pss", "pss_kib"], ["Rss", "rss_kib"]];
+  byId("cards").replaceChildren(
+    mistaken,
+    ...(after ? sums.map(([title, field]) => figure(title, total.now[field], after[field])) : []),
+    ...Object.entries(total.meminfo).map(([name, { now_kib: now, under: all }]) =>
+      figure(`${name}, whole machine`, now, all[then], { least: !total.complete })));
 }
 
-// Now is a ring, then a diamond, on one scale for all rows.
+// -- processes -----------------------------------------------------------------------------------------
+
+// Now is a ring, then a diamond, on one scale for all rows; one disc where they are the same.
 function dumbbell(now, after, most) {
-  const at = (kib) => `${(100 * kib) / Math.max(most, 1)}%`;
-  if (after === null) return el("div", { class: "picture-inner" }, el("div", { class: "dumbbell", title: `now ${about(now)}` }, el("i", { class: "now", style: { left: at(now) } })));
+  const left = (kib) => `${(100 * kib) / most}%`;
+  const mark = (look, kib) => el("i", { class: look, style: { left: left(kib) } });
   const [low, high] = [Math.min(now, after), Math.max(now, after)];
-  return el("div", { class: "picture-inner" }, el("div", { class: "dumbbell", title: `now ${about(now)}, then ${about(after)}` },
-    now === after ? el("i", { class: "now same", style: { left: at(now) } })
-      : [el("i", { class: "between", style: { left: at(low), width: at(high - low) } }), el("i", { class: "now", style: { left: at(now) } }), el("i", { class: "then", style: { left: at(after) } })]));
+  const between = () => el("i", { class: "between", style: { left: left(low), width: left(high - low) } });
+  const marks = after === null ? mark("now", now)
+    : now === after ? mark("now same", now) : [between(), mark("now", now), mark("then", after)];
+  const title = `now ${about(now)}${after === null ? "" : `, then ${about(after)}`}`;
+  return el("div", { class: "picture-inner" }, el("div", { class: "dumbbell", title }, marks));
 }
+
+const known = (value, show) => (row) => (value(row) === null ? null : show(value(row)));
+const kib = (title, file, value) => ({ title, file, value, show: known(value, about) });
+const changed = (title, file, value) => ({
+  title, file, value, show: known(value, (v) => el("span", { class: v ? "differs" : "" }, signedAbout(v))),
+});
+const machine = () => (several ? [{ title: "machine", value: (row) => row.machine, words: true }] : []);
 
 function processTable() {
-  const most = Math.max(1, ...processes.flatMap((p) => [p.now.uss_kib, under(p) ? under(p).uss_kib : 0]));
-  const kib = (title, file, value) => ({ title, file, value, show: (p) => (value(p) === null ? null : about(value(p))) });
-  const delta = (title, file, field) => ({ title, file, value: (p) => change(p, field), show: (p) => el("span", { class: change(p, field) ? "differs" : "" }, differs(change(p, field))) });
-  const columns = [
-    ...(several ? [{ title: "machine", value: (p) => p.machine, words: true }] : []),
-    { title: "pid", value: (p) => p.pid }, { title: "name", value: (p) => p.comm, words: true },
-    kib("Rss", "rss_kib", (p) => p.now.rss_kib), kib("Pss", "pss_kib", (p) => p.now.pss_kib), kib("Pss then", "pss_then_kib", (p) => under(p) && under(p).pss_kib), delta("Pss change", "pss_change_kib", "pss_kib"),
-    kib("Uss", "uss_kib", (p) => p.now.uss_kib), kib("Uss then", "uss_then_kib", (p) => under(p) && under(p).uss_kib), delta("Uss change", "uss_change_kib", "uss_kib"),
-    { title: "mistaken", file: "mistaken_kib", value: (p) => p.mistakes.mapped_kib, show: (p) => el("span", { class: p.mistakes.mapped_kib ? "bad" : "" }, about(p.mistakes.mapped_kib)) },
-    { title: "copied", file: "copied_kib", value: (p) => p.mistakes.copied_kib, show: (p) => about(p.mistakes.copied_kib), title_long: "what its writes will copy because of that, at least" },
-    { title: "Uss now ○ and then ◆", picture: true, value: (p) => -Math.abs(change(p, "uss_kib") || 0), show: (p) => dumbbell(p.now.uss_kib, under(p) && under(p).uss_kib, most) },
-    { title: "control group", value: (p) => p.cgroup || "", words: true },
-  ];
-  const rows = [...processes].sort((a, b) => Math.max(Math.abs(change(b, "uss_kib")), Math.abs(change(b, "pss_kib"))) - Math.max(Math.abs(change(a, "uss_kib")), Math.abs(change(a, "pss_kib"))));
-  byId("processes").replaceChildren(rows.length ? sortable({ name: "processes", caption: "Processes", columns, rows, by: { title: "mistaken", down: true } }) : el("p", { class: "note" }, "No process changes by so much."));
+  if (!processes.length) return el("p", { class: "note" }, "No process changes by so much.");
+  const memory = (p, field) => under(p) && under(p)[field];
+  const most = Math.max(1, ...processes.flatMap((p) => [p.now.uss_kib, memory(p, "uss_kib") || 0]));
+  const mistaken = (p) => p.mistakes.mapped_kib;
+  const largest = (p) => Math.max(Math.abs(change(p, "uss_kib")), Math.abs(change(p, "pss_kib")));
+  return sortable({
+    name: "processes", caption: "Processes", by: { title: "mistaken", down: true },
+    rows: [...processes].sort((a, b) => largest(b) - largest(a)),
+    columns: [
+      ...machine(),
+      { title: "pid", value: (p) => p.pid },
+      { title: "name", value: (p) => p.comm, words: true },
+      kib("Rss", "rss_kib", (p) => p.now.rss_kib),
+      kib("Pss", "pss_kib", (p) => p.now.pss_kib),
+      kib("Pss then", "pss_then_kib", (p) => memory(p, "pss_kib")),
+      changed("Pss change", "pss_change_kib", (p) => change(p, "pss_kib")),
+      kib("Uss", "uss_kib", (p) => p.now.uss_kib),
+      kib("Uss then", "uss_then_kib", (p) => memory(p, "uss_kib")),
+      changed("Uss change", "uss_change_kib", (p) => change(p, "uss_kib")),
+      {
+        title: "mistaken", file: "mistaken_kib", value: mistaken,
+        show: (p) => el("span", { class: mistaken(p) ? "bad" : "" }, about(mistaken(p))),
+      },
+      {
+        ...kib("copied", "copied_kib", (p) => p.mistakes.copied_kib),
+        hint: "what its writes will copy because of that, at least",
+      },
+      {
+        title: "Uss now ○ and then ◆", picture: true, value: (p) => Math.abs(change(p, "uss_kib")),
+        show: (p) => dumbbell(p.now.uss_kib, memory(p, "uss_kib"), most),
+      },
+      { title: "control group", value: (p) => p.cgroup || "", words: true },
+    ],
+  });
+}
+
+// -- large folios --------------------------------------------------------------------------------------
+
+const OWNED = {
+  known: "exclusive, and the kernel knows", mistaken: "exclusive, but mistaken for shared", shared: "shared",
+  unknown: "not judged",
+};
+
+function owned(row, most) {
+  const numbers = {
+    known: row.exclusive - row.mistaken_for_shared, mistaken: row.mistaken_for_shared, shared: row.shared,
+    unknown: Math.max(0, row.folios - row.exclusive - row.shared),
+  };
+  const parts = Object.entries(numbers).filter(([, n]) => n > 0);
+  const label = parts.map(([kind, n]) => `${n} ${OWNED[kind]}`).join("; ");
+  const style = { width: `${(100 * row.folios * row.kib) / most}%` };
+  return el("div", { class: "owned", style, role: "img", "aria-label": label }, parts.map(([kind, n]) =>
+    el("i", { class: kind, style: { "--n": n }, title: `${plural(n, "folio")} ${OWNED[kind]}` })));
 }
 
 function folioTable() {
-  const rows = data.total.folios, most = Math.max(1, ...rows.map((row) => row.folios * row.kib));
-  if (!rows.length) { byId("folios").replaceChildren(el("p", { class: "note" }, "There is none.")); return; }
-  const parts = (row) => {
-    const known = row.exclusive - row.mistaken_for_shared;
-    return [["known", known, "exclusive, known"], ["mistaken", row.mistaken_for_shared, "exclusive, mistaken for shared"], ["shared", row.shared, "shared"],
-      ["unknown", Math.max(0, row.folios - row.exclusive - row.shared), "not judged"]].filter(([, n]) => n > 0);
-  };
-  const bar = (row) => el("div", { class: "owned", style: { width: `${(100 * row.folios * row.kib) / most}%` }, role: "img", "aria-label": parts(row).map(([, n, word]) => `${n} ${word}`).join(", ") },
-    parts(row).map(([kind, n, word]) => el("i", { class: kind, style: { "--n": n }, title: `${plural(n, "folio")} ${word}` })));
+  const rows = data.total.folios, memory = (row) => row.folios * row.kib;
+  if (!rows.length) return [el("p", { class: "note" }, "There is none.")];
+  const most = Math.max(1, ...rows.map(memory)), mistaken = (row) => row.mistaken_for_shared;
   const number = (title, field) => ({ title, file: field, value: (row) => row[field] });
-  const columns = [
-    { title: "size", file: "kib", value: (row) => row.kib, show: (row) => about(row.kib) }, { title: "kind", value: (row) => row.kind, words: true }, number("folios", "folios"),
-    { title: "memory", file: "memory_kib", value: (row) => row.folios * row.kib, show: (row) => about(row.folios * row.kib) },
-    { title: "owners, by memory", picture: true, value: (row) => row.folios * row.kib, show: bar },
-    number("PMD", "by_pmd"), number("PTE", "by_pte"), number("both", "by_both"), number("partly", "partly_mapped"), number("exclusive", "exclusive"), number("shared", "shared"),
-    { title: "mistaken", file: "mistaken_for_shared", value: (row) => row.mistaken_for_shared, show: (row) => el("span", { class: row.mistaken_for_shared ? "bad" : "" }, String(row.mistaken_for_shared)) },
-    number("not judged", "not_judged"),
-  ];
-  const key = (kind, words) => el("span", {}, el("span", { class: "owned" }, el("i", { class: kind, style: { "--n": 1 } })), words);
-  byId("folios").replaceChildren(
-    el("p", { class: "key" }, key("known", "exclusive, and the kernel knows"), key("mistaken", "exclusive, but mistaken for shared"), key("shared", "shared"), key("unknown", "not judged")),
-    sortable({ name: "folios", caption: "Large folios", columns, rows, by: { title: "memory", down: true }, filtered: false }));
+  const table = sortable({
+    name: "folios", caption: "Large folios", rows, by: { title: "memory", down: true }, filtered: false,
+    columns: [
+      kib("size", "kib", (row) => row.kib),
+      { title: "kind", value: (row) => row.kind, words: true },
+      number("folios", "folios"),
+      kib("memory", "memory_kib", memory),
+      { title: "owners, by memory", picture: true, value: memory, show: (row) => owned(row, most) },
+      number("PMD", "by_pmd"), number("PTE", "by_pte"), number("both", "by_both"), number("partly", "partly_mapped"),
+      number("exclusive", "exclusive"), number("shared", "shared"),
+      {
+        ...number("mistaken", "mistaken_for_shared"),
+        show: (row) => el("span", { class: mistaken(row) ? "bad" : "" }, mistaken(row).toLocaleString("en")),
+      },
+      number("not judged", "not_judged"),
+    ],
+  });
+  const key = Object.entries(OWNED).map(([kind, words]) => el("span", {},
+    el("span", { class: "owned" }, el("i", { class: kind, style: { "--n": 1 } })), words));
+  return [el("p", { class: "key" }, key), table];
 }
+
+// -- control groups ------------------------------------------------------------------------------------
 
 function cgroupTable() {
-  const rows = data.machines.flatMap((machine) => machine.cgroups.map((group) => ({ ...group, machine: machine.name })));
-  if (!rows.length) { byId("cgroups").replaceChildren(el("p", { class: "note" }, "None could be read.")); return; }
-  const now = (title, field) => ({ title, file: `${field}_kib`, value: (g) => (g[field] ? g[field].now_kib : null), show: (g) => (g[field] ? about(g[field].now_kib) : null) });
+  if (!groups.length) return el("p", { class: "note" }, "None could be read.");
+  const now = (field) => (g) => (g[field] ? g[field].now_kib : null);
   const moved = (field) => (g) => (g[field] ? g[field].under[then] - g[field].now_kib : null);
-  const delta = (title, field) => ({ title, file: `${field}_change_kib`, value: moved(field), show: (g) => el("span", { class: moved(field)(g) ? "differs" : "" }, differs(moved(field)(g))) });
-  const plain = (title, field, none) => ({ title, file: field, value: (g) => g[field], show: (g) => (g[field] === null ? none : about(g[field])) });
-  const columns = [
-    ...(several ? [{ title: "machine", value: (g) => g.machine, words: true }] : []), { title: "control group", value: (g) => g.path, words: true },
-    now("anon", "anon"), delta("anon change", "anon"), now("file_mapped", "file_mapped"), delta("file_mapped change", "file_mapped"),
-    plain("shmem", "shmem_kib", "?"), plain("usage", "current_kib", "?"), plain("limit", "limit_kib", "none"),
-  ];
-  byId("cgroups").replaceChildren(sortable({ name: "cgroups", caption: "Control groups", columns, rows, by: { title: "anon change", down: true } }));
+  const limit = (g) => (g.limit_kib === null ? "none" : about(g.limit_kib));
+  return sortable({
+    name: "cgroups", caption: "Control groups", rows: groups, by: { title: "anon change", down: true },
+    columns: [
+      ...machine(),
+      { title: "control group", value: (g) => g.path, words: true },
+      kib("anon", "anon_kib", now("anon")), changed("anon change", "anon_change_kib", moved("anon")),
+      kib("file_mapped", "file_mapped_kib", now("file_mapped")),
+      changed("file_mapped change", "file_mapped_change_kib", moved("file_mapped")),
+      kib("shmem", "shmem_kib", (g) => g.shmem_kib), kib("usage", "current_kib", (g) => g.current_kib),
+      { title: "limit", file: "limit_kib", value: (g) => g.limit_kib, show: limit },
+    ],
+  });
 }
 
-function show() { cards(); processTable(); folioTable(); cgroupTable(); }
+function show() {
+  cards();
+  byId("processes").replaceChildren(processTable());
+  byId("folios").replaceChildren(...folioTable());
+  byId("cgroups").replaceChildren(cgroupTable());
+}
 
 byId("choices").hidden = !data.predicted;
-byId("kernels").append(...data.kernels.map((name) => el("label", {}, el("input", { type: "radio", name: "kernel", value: name, checked: name === then, onchange: () => { then = name; show(); } }), name)));
+for (const name of data.kernels) {
+  const change = () => { then = name; show(); }, checked = name === then;
+  byId("kernels").append(el("label", {},
+    el("input", { type: "radio", name: "kernel", value: name, checked, onchange: change }), name));
+}
 show();

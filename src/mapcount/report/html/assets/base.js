@@ -1,12 +1,14 @@
 "use strict";
-// What every page has: its data, the switch between light and dark, elements, tables, CSV.
-// Text becomes text nodes and nothing else: there is no innerHTML in these scripts.
+// What every page has: its data, the switch between light and dark, elements, sizes, CSV.
+// Text becomes text nodes and nothing else: no script here makes elements of strings.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+const SVG = "http://www.w3.org/2000/svg";
+const SVG_TAGS = new Set(["svg", "path", "circle", "rect", "line", "text", "title"]);
 
+// An element. Attributes `on...` are listeners, `style` is an object; children may be nested lists, null is none.
 function el(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "circle", "rect", "line", "text", "g", "title"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const node = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -18,7 +20,7 @@ function el(tag, attributes = {}, ...children) {
 }
 
 const byId = (id) => document.getElementById(id);
-const plural = (n, one, many = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 // KiB in the largest unit that loses nothing to the second decimal, as the text report prints them.
 function size(kib) {
@@ -28,32 +30,38 @@ function size(kib) {
 }
 const signed = (kib) => (kib > 0 ? "+" : kib < 0 ? "−" : "") + size(Math.abs(kib));
 
-// Cells that a spreadsheet would compute are made text.
+// Rows as CSV. Text that a spreadsheet would compute is made plain text.
 function csv(rows) {
   const cell = (value) => {
     let text = value === null || value === undefined ? "" : String(value);
-    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 }
 
 // A link that makes its file only when it is asked for.
 function download(name, rows) {
-  const link = el("a", { class: "button", download: name, href: "data:text/csv," }, `${name}`);
-  const fill = () => link.setAttribute("href", "data:text/csv;charset=utf-8," + encodeURIComponent(csv(rows())));
+  const link = el("a", { class: "button", download: name, href: "data:text/csv," }, name);
+  const fill = () => { link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(csv(rows()))}`; };
   for (const event of ["pointerdown", "focus", "click"]) link.addEventListener(event, fill);
   return link;
 }
 
 (function theme() {
-  const button = byId("theme"), root = document.documentElement;
-  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const label = () => { button.textContent = dark() ? "Light" : "Dark"; button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`); };
-  try { const kept = localStorage.getItem("mapcount-theme"); if (kept === "dark" || kept === "light") root.dataset.theme = kept; } catch { /* a page without storage */ }
+  const button = byId("theme"), root = document.documentElement, wanted = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : wanted.matches);
+  const label = () => {
+    button.textContent = dark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`);
+  };
+  try {
+    const kept = localStorage.getItem("mapcount-theme");
+    if (kept === "dark" || kept === "light") root.dataset.theme = kept;
+  } catch { /* a page without storage */ }
   button.hidden = false;
   label();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
+  wanted.addEventListener("change", label);
   button.addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
     try { localStorage.setItem("mapcount-theme", root.dataset.theme); } catch { /* not kept, then */ }

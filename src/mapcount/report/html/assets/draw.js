@@ -1,122 +1,148 @@
-// Pictures of folios and address spaces: lanes, slots, bars.
+// Pictures of folios and address spaces: lanes, bars, regions.
 
 const LEVELS = { 0: "PTE", 9: "PMD", 18: "PUD" };
-const MOST_STRETCHES = 400;
+const SWAPPED = -1, ZERO_PAGE = -2;
+const MOST_STRETCHES = 400, MOST_CELLS = 128;
+const COLOURS = 6, TEXTURES = 4;
 
 // A process's colour and texture, by its place among all processes of the story.
 function processClass(name) {
-  const at = data.processes.indexOf(name);
-  return at < 0 ? "p" : `p p${at % 6} t${at % 4}`;
+  const place = data.processes.indexOf(name);
+  return place < 0 ? "p" : `p p${place % COLOURS} t${place % TEXTURES}`;
 }
 const swatch = (name) => el("span", { class: `swatch ${processClass(name)}`, "aria-hidden": "true" });
 
-// One disc: one owner. Two discs that overlap: several.
+// One disc: one owner. Two discs that overlap: several. A dotted one: nobody.
 function icon(word) {
-  const one = (x) => el("circle", { class: "full", cx: x, cy: 11, r: 8.5 });
-  return el("svg", { class: "icon", viewBox: "0 0 38 22", "aria-hidden": "true" },
-    word === "shared" ? [one(13), one(25)] : word === "exclusive" ? [one(19)]
-      : [el("circle", { cx: 19, cy: 11, r: 8.5, "stroke-dasharray": "3 3" })]);
+  const disc = (cx) => el("circle", { class: "full", cx, cy: 11, r: 8.5 });
+  const discs = {
+    shared: () => [disc(13), disc(25)],
+    exclusive: () => [disc(19)],
+    unmapped: () => [el("circle", { cx: 19, cy: 11, r: 8.5, "stroke-dasharray": "3 3" })],
+  };
+  return el("svg", { class: "icon", viewBox: "0 0 38 22", "aria-hidden": "true" }, discs[word]());
 }
 
 const range = (page, n) => (n === 1 ? `page ${page}` : `pages ${page} to ${page + n - 1}`);
+const percent = (part, whole) => `${(100 * part) / whole}%`;
 
-// Stretches of one process that overlap (two VMAs over one page) go on rows of their own.
+// A stretch of a track: where it is, what it looks like, cells in it, and words if there is room.
+function stretch({ page, n, pages, look, title, cells, words }) {
+  return el("div", { class: `run ${look}`, style: { left: percent(page, pages), width: percent(n, pages) }, title },
+    cells > 0 && cells <= MOST_CELLS ? el("div", { class: "cells", style: { "--pages": cells } }) : null,
+    words ? el("b", {}, words) : null);
+}
+
+// -- a folio -------------------------------------------------------------------------------------------
+
+// Stretches of one process that overlap (two VMAs over one page) go on rows of their own; PMDs above PTEs.
 function rows(stretches) {
   const found = [];
-  for (const stretch of stretches) {
-    const row = found.find((r) => r.level === stretch[2] && r.end <= stretch[0]);
-    if (row) { row.runs.push(stretch); row.end = stretch[0] + stretch[1]; }
-    else found.push({ level: stretch[2], runs: [stretch], end: stretch[0] + stretch[1] });
+  for (const one of stretches) {
+    const [page, n, level] = one;
+    const row = found.find((r) => r.level === level && r.end <= page);
+    if (row) { row.runs.push(one); row.end = page + n; }
+    else found.push({ level, runs: [one], end: page + n });
   }
   return found.sort((a, b) => b.level - a.level);
 }
 
 function track(name, pages, row) {
-  const node = el("div", { class: `track ${row.level ? "pmd" : "pte"}` });
-  const few = row.runs.length <= MOST_STRETCHES ? row.runs : [[row.runs[0][0], row.end - row.runs[0][0], row.level, row.runs[0][3]]];
-  for (const [page, n, level, writable] of few) {
-    const share = n / pages;
-    const words = (level ? `${LEVELS[level]}, ${n} pages` : pages <= 64 && share < 0.3 ? "" : plural(n, "PTE")) + (writable || share < 0.3 ? "" : ", read-only");
-    node.append(el("div", {
-      class: `run ${processClass(name)}${writable ? "" : " ro"}`,
-      style: { left: `${(100 * page) / pages}%`, width: `${100 * share}%` },
-      title: `${name} maps ${range(page, n)} by ${LEVELS[level]}, ${writable ? "writable" : "read-only"}`,
-    }, !level && pages <= 128 ? el("div", { class: "cells", style: { "--pages": n } }) : null,
-    share > 0.12 && words ? el("b", {}, words) : null));
-  }
-  if (few !== row.runs) node.title = `${row.runs.length} stretches`;
-  return node;
+  const [[page, , level, writable]] = row.runs;
+  const drawn = row.runs.length <= MOST_STRETCHES ? row.runs : [[page, row.end - page, level, writable]];
+  const title = drawn === row.runs ? null : `${row.runs.length} stretches`;
+  return el("div", { class: `track ${level ? "pmd" : "pte"}`, title },
+    drawn.map(([first, n, , may]) => entries(name, pages, first, n, level, may)));
+}
+
+function entries(name, pages, page, n, level, writable) {
+  const share = n / pages, access = writable ? "writable" : "read-only";
+  const what = level ? `${LEVELS[level]}, ${n} pages` : pages <= 64 && share < 0.3 ? "" : plural(n, "PTE");
+  return stretch({
+    page, n, pages, look: processClass(name) + (writable ? "" : " ro"),
+    title: `${name} maps ${range(page, n)} by ${LEVELS[level]}, ${access}`,
+    cells: level || pages > MOST_CELLS ? 0 : n,
+    words: share > 0.12 && what ? what + (writable || share < 0.3 ? "" : ", read-only") : "",
+  });
 }
 
 // Who maps which pages of a folio: a lane for each process, from page tables alone.
 function lanes(folio) {
   const pages = 2 ** folio.order;
   if (!folio.lanes.length) return el("p", { class: "nobody" }, "Nobody maps it.");
-  const grid = el("div", { class: "lanes", role: "img", "aria-label": lanesInWords(folio) });
-  for (const [name, stretches] of folio.lanes)
-    grid.append(
+  return el("div", { class: "lanes", role: "img", "aria-label": lanesInWords(folio) },
+    folio.lanes.map(([name, stretches]) => [
       el("div", { class: "who" }, swatch(name), name),
-      el("div", { class: "tracks" }, rows(stretches).map((row) => track(name, pages, row))));
-  if (folio.exclusive.length && folio.kind === "anon")
-    grid.append(
-      el("div", { class: "marks" }, "anon excl."),
-      el("div", { class: "mark", title: "pages marked anonymous and exclusive" },
-        folio.exclusive.map(([page, n]) => el("i", { style: { left: `${(100 * page) / pages}%`, width: `${(100 * n) / pages}%` } }))));
-  grid.append(el("div", { class: "axis" }, el("span", {}, "0"), pages > 1 ? el("span", {}, `${pages} pages`) : null));
-  return grid;
+      el("div", { class: "tracks" }, rows(stretches).map((row) => track(name, pages, row)))]),
+    folio.exclusive.length && folio.kind === "anon" ? exclusiveMarks(folio, pages) : null,
+    el("div", { class: "axis" }, el("span", {}, "0"), pages > 1 ? el("span", {}, `${pages} pages`) : null));
+}
+
+function exclusiveMarks(folio, pages) {
+  const mark = ([page, n]) => el("i", { style: { left: percent(page, pages), width: percent(n, pages) } });
+  return [
+    el("div", { class: "marks" }, "anon excl."),
+    el("div", { class: "mark", title: "pages marked anonymous and exclusive" }, folio.exclusive.map(mark))];
 }
 
 function lanesInWords(folio) {
   return folio.lanes.map(([name, stretches]) => {
-    const shown = stretches.slice(0, 4).map(([page, n, level]) => `${range(page, n)} by ${LEVELS[level]}`);
-    return `${name} maps ${shown.join(", ")}${stretches.length > 4 ? ` and ${stretches.length - 4} more stretches` : ""}`;
+    const words = stretches.slice(0, 4).map(([page, n, level]) => `${range(page, n)} by ${LEVELS[level]}`);
+    const more = stretches.length > 4 ? ` and ${stretches.length - 4} more stretches` : "";
+    return `${name} maps ${words.join(", ")}${more}`;
   }).join("; ");
-}
-
-function part(n, words, name, title) {
-  return el("div", { class: `part ${name ? processClass(name) : "unseen"}`, style: { "--n": n }, title }, el("b", {}, words));
 }
 
 // Two bars to one scale: whose mappings there are, and whose the slots have seen.
 function bars(folio) {
   const total = folio.counters.large_mapcount;
   if (!total || !folio.slots) return null;
-  const held = folio.slots.filter(Boolean), inSlots = held.map(([name]) => name);
-  const owners = [...folio.owners].sort(([a], [b]) => place(inSlots, a) - place(inSlots, b));
+  const held = folio.slots.filter(Boolean), names = held.map(([name]) => name);
+  const place = (name) => (names.includes(name) ? names.indexOf(name) : names.length);
+  const owned = [...folio.owners].sort(([a], [b]) => place(a) - place(b));
   const unseen = total - held.reduce((sum, [, n]) => sum + n, 0);
-  return el("div", { class: "bars", role: "img", "aria-label":
-    `Truly mapped: ${owners.map(([name, n]) => `${name} ${n}`).join(", ")}. Seen by the slots: ${held.map(([name, n]) => `${name} ${n}`).join(", ") || "none"}; unseen: ${unseen}.` },
-  el("span", {}, "truth"),
-  el("div", { class: "bar" }, owners.map(([name, n]) => part(n, `${name} ${n}`, name, `${name} has ${plural(n, "mapping")}`))),
-  el("span", {}, "slots"),
-  el("div", { class: "bar" },
-    held.map(([name, n]) => part(n, `${name} ${n}`, name, `a slot has seen ${plural(n, "mapping")} of ${name}`)),
-    unseen > 0 ? part(unseen, `unseen ${unseen}`, null, `${plural(unseen, "mapping")} that no slot has seen`) : null));
+  const words = (pairs) => pairs.map(([name, n]) => `${name} ${n}`).join(", ");
+  const label = `Truly mapped: ${words(owned)}. Seen by the slots: ${words(held) || "none"}; unseen: ${unseen}.`;
+  return el("div", { class: "bars", role: "img", "aria-label": label },
+    el("span", {}, "truth"),
+    el("div", { class: "bar" }, owned.map(([name, n]) => part(n, name, `${name} has ${plural(n, "mapping")}`))),
+    el("span", {}, "slots"),
+    el("div", { class: "bar" },
+      held.map(([name, n]) => part(n, name, `a slot has seen ${plural(n, "mapping")} of ${name}`)),
+      unseen > 0 ? part(unseen, null, `${plural(unseen, "mapping")} that no slot has seen`) : null));
 }
-const place = (names, name) => (names.indexOf(name) < 0 ? names.length : names.indexOf(name));
+
+function part(n, name, title) {
+  const look = name ? processClass(name) : "unseen";
+  return el("div", { class: `part ${look}`, style: { "--n": n }, title }, el("b", {}, `${name || "unseen"} ${n}`));
+}
+
+// -- an address space ----------------------------------------------------------------------------------
 
 // What an address range points at. `pieces`: [page, pages, level or what else, writable, order].
 function region(process, [name, pages, pieces]) {
-  const node = el("div", { class: "track" });
-  const few = pieces.length <= MOST_STRETCHES ? pieces : joined(pieces);
-  for (const [page, n, level, writable, order] of few) {
-    const share = n / pages;
-    const words = level === -1 ? "swap" : level === -2 ? "zero page" : level ? LEVELS[level] : order ? size(4 * 2 ** order) : "4K";
-    const where = level === -1 ? "in swap" : level === -2 ? "the zero page" : `${LEVELS[level]}s into ${size(4 * 2 ** order)} folios, ${writable ? "writable" : "read-only"}`;
-    const alike = order && level >= 0 ? n / 2 ** order : 1;
-    node.append(el("div", {
-      class: `run ${level === -1 ? "swapped" : level === -2 ? "zeroes" : processClass(process) + (writable ? "" : " ro")}`,
-      style: { left: `${(100 * page) / pages}%`, width: `${100 * share}%` },
-      title: `${range(page, n)}: ${where}`,
-    }, alike > 1 && alike <= 128 ? el("div", { class: "cells", style: { "--pages": alike } }) : null,
-    share > 0.1 ? el("b", {}, words) : null));
-  }
-  const present = pieces.reduce((sum, piece) => sum + (piece[2] >= 0 ? piece[1] : 0), 0);
+  const first = pieces[0], last = pieces[pieces.length - 1];
+  const joined = () => [[first[0], last[0] + last[1] - first[0], ...first.slice(2)]];
+  const drawn = pieces.length <= MOST_STRETCHES ? pieces : joined();
+  const present = pieces.reduce((sum, [, n, level]) => sum + (level >= 0 ? n : 0), 0);
+  const some = present ? `, ${size(4 * present)} present` : ", nothing present";
   return el("div", { class: "region" },
-    el("small", {}, `${name} ${size(4 * pages)}${present === pages ? "" : present ? `, ${size(4 * present)} present` : ", nothing present"}`), node);
+    el("small", {}, `${name} ${size(4 * pages)}${present === pages ? "" : some}`),
+    el("div", { class: "track" }, drawn.map((piece) => pointed(process, pages, piece))));
 }
 
-function joined(pieces) {
-  const first = pieces[0], last = pieces[pieces.length - 1];
-  return [[first[0], last[0] + last[1] - first[0], first[2], first[3], first[4]]];
+function pointed(process, pages, [page, n, level, writable, order]) {
+  const folio = size(4 * 2 ** order), wide = n / pages > 0.1;
+  const other = { [SWAPPED]: ["swapped", "in swap", "swap"], [ZERO_PAGE]: ["zeroes", "the zero page", "zero page"] };
+  if (level in other) {
+    const [look, what, words] = other[level];
+    return stretch({ page, n, pages, look, title: `${range(page, n)}: ${what}`, words: wide && words });
+  }
+  const access = writable ? "writable" : "read-only", folios = order ? n / 2 ** order : 1;
+  return stretch({
+    page, n, pages, look: processClass(process) + (writable ? "" : " ro"),
+    title: `${range(page, n)}: ${LEVELS[level]}s into ${folio} folios, ${access}`,
+    cells: folios > 1 ? folios : 0,
+    words: wide && (level ? LEVELS[level] : folio),
+  });
 }
