@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 import mapcount.check.races.choose as choosing
 from mapcount.check.races.catalogue import RACES
+from mapcount.check.races.compose import pairs
 from mapcount.check.races.mutations import MUTATIONS
 from mapcount.check.races.rules import Rules
 from mapcount.cli import INTERRUPTED, mapcount
@@ -96,7 +97,7 @@ def test_many_broken_races_are_summed_up() -> None:
     done = call("--races", "pairs", "--mutate", "gup-no-recheck")
     assert 1 == done.exit_code
     (row,) = [line for line in done.output.splitlines() if line.startswith("pairs")]
-    assert "all 249" in row
+    assert f"all {sum(1 for _ in pairs())}" in row
     assert row.endswith("BROKEN")
 
 

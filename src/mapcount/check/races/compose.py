@@ -78,6 +78,8 @@ def _start(parts: Sequence[tuple[str, Program]]) -> tuple[Start, list[int], dict
             raise RaceError(f"page {page} cannot be exclusive to both {owners[page]} and {place}")
     if any(p.held and place[0] != owners.get(0, place)[0] for place, p in parts):
         raise RaceError("what one mm has exclusively, no other holds a reference to")
+    if sum(p.migrates_in for _, p in parts) > 1:
+        raise RaceError("a folio is the new one of one migration only")
     tables = {place: _entries(place, by_place, owners) for place in by_place}
     if any(not p.entry for _, p in parts) and not tables:
         tables = {"A": "r" * NR_PAGES}
@@ -91,7 +93,7 @@ def _start(parts: Sequence[tuple[str, Program]]) -> tuple[Start, list[int], dict
         pins=tuple(f"{place[0]}{pages[i]}" for i, (place, p) in enumerate(parts) if p.pinned),
         holds=tuple(f"{place[0]}0" for place, p in parts if p.held),
         swap_cache=any(p.swap_cache for _, p in parts),
-        references=sum(p.migrates_in for _, p in parts),
+        references=int(any(p.migrates_in for _, p in parts)),
         folio_locked=any(p.migrates_in for _, p in parts),
     )
     return start, pages, children
