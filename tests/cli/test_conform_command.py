@@ -25,8 +25,9 @@ STORY = "# Three processes.\nP mmap heap 64K thp=64K\nP write heap\nP fork A\nP 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory to work in, with one story."""
+    """An empty directory to work in, with one story; a pipe, whatever the terminal of whoever tests."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "story.scn").write_text(STORY)
     return tmp_path
 
