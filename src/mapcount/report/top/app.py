@@ -76,7 +76,8 @@ class Top(App[Exception]):
         self._meter = Meter()
         self._progress: Progress | None = None
         self._notice = ("", 0.0)
-        self._machine = ListScreen(self, process_listing(clock, sort), size_listing())
+        listing = process_listing(clock if self._live else None, sort)
+        self._machine = ListScreen(self, listing, size_listing())
         self._process: ListScreen | None = None
         self._region: ListScreen | None = None
         self._wanted = Wanted()

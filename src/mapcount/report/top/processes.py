@@ -24,8 +24,8 @@ ORDERS: Mapping[str, Callable[[Line], Any]] = {
 """What processes can be sorted by: sizes largest first, the rest from small to large."""
 
 
-def process_listing(clock: Callable[[], float], sort: str = "") -> Listing[Line]:
-    """An empty list. `clock` says what time it is, for the age of each prediction."""
+def process_listing(clock: Callable[[], float] | None, sort: str = "") -> Listing[Line]:
+    """An empty list. `clock` says what time it is, for the age of each prediction; None: of a capture."""
     columns: list[Column[Line]] = [
         Column("pid", 7, lambda line: str(line.pid), "pid"),
         Column("name", 15, lambda line: visible(line.comm), "name", left=True, most=18),
@@ -37,7 +37,7 @@ def process_listing(clock: Callable[[], float], sort: str = "") -> Listing[Line]
         Column("then", 5, lambda line: about(line.then.uss_kib) if line.then else "?", leave_out=2),
         Column("change", 7, _uss_change, "uss-change"),
         Column("mistaken", 8, _mistaken, "mistaken"),
-        Column("age", 4, lambda line: _age(line, clock()), leave_out=1),
+        *([Column("age", 4, lambda line: _age(line, clock()), leave_out=1)] if clock else []),
         Column("cgroup", 12, lambda line: visible(line.cgroup), left=True, tail=True, most=60, leave_out=4),
     ]
     return Listing(columns, ORDERS, lambda line: line.pid, _words, sort)

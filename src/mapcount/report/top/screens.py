@@ -40,8 +40,11 @@ class Commands(Protocol):
         """Write a capture."""
 
 
-KEYS = "Enter open  / filter  s sort  f folios  p pause  r now  c capture  n notes  ? help  q quit"
-TEXT_KEYS = "Esc back  q quit"
+KEYS = (
+    *(("Enter", "open"), ("/", "filter"), ("s", "sort"), ("f", "folios"), ("p", "pause"), ("r", "now")),
+    *(("c", "save"), ("n", "notes"), ("?", "help"), ("q", "quit")),
+)
+TEXT_KEYS = (("Esc", "back"), ("q", "quit"))
 
 
 class Keys(Static):
@@ -49,11 +52,10 @@ class Keys(Static):
 
     DEFAULT_CSS = "Keys { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }"
 
-    def __init__(self, keys: str) -> None:
-        """`keys`: pairs of a key and what it does, two blanks apart."""
-        pairs = (pair.split(" ", 1) for pair in keys.split("  "))
+    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
+        """`keys`: what each is called, and what it does."""
         super().__init__(
-            Text("  ").join(Text.assemble((key, "bold reverse"), " ", what) for key, what in pairs)
+            Text(" ").join(Text.assemble((key, "bold reverse"), " ", what) for key, what in keys)
         )
 
 
