@@ -28,7 +28,7 @@ test: $(STAMP)  ## the whole test suite (under 4 minutes on 2 cores)
 test-browser: $(STAMP)  ## the pages in a real browser: Debian's chromium, installed if it is missing
 	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
 	  else echo "chromium is missing: install Debian's package chromium, or run this as root" >&2; exit 3; fi
-	@MAPCOUNT_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest tests/browser
+	@MAPCOUNT_BROWSER=$$(command -v chromium) $(BIN)/python -m pytest -rs tests/browser
 
 KERNELS ?= build/kernels
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CHROMIUM = os.environ.get("MAPCOUNT_BROWSER", "")
 """The browser to drive: Debian's chromium. Empty: leave this folder out."""
@@ -20,11 +24,13 @@ collect_ignore_glob = [] if CHROMIUM else ["test_*.py"]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """A browser for all tests; without one they are skipped."""
+    """A browser for all tests. They are skipped if it is not there, and fail if it does not start."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which(CHROMIUM)
+    if path is None:
+        pytest.skip(f"there is no browser {CHROMIUM}: install Debian's package chromium")
     with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        except Error as error:
-            pytest.skip(f"{CHROMIUM} does not start: {error.message.splitlines()[0]}")
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()

@@ -76,7 +76,7 @@ function card({ folio, where, on, before, changed }) {
   const fresh = before.every((one) => one === null);
   return el("article", { class: `card${changed ? " changed" : ""}${many ? " stack" : ""}` },
     el("header", {},
-      el("span", { class: "place" }, where.shown.join(", ") + (where.more ? ` and ${where.more} more` : "")),
+      el("h3", { class: "place" }, where.shown.join(", ") + (where.more ? ` and ${where.more} more` : "")),
       el("span", { class: "kind" }, kind),
       fresh ? el("span", { class: "chg" }, "new in this step") : null,
       el("span", { class: "truth" },

@@ -51,7 +51,7 @@ function chart({ title, note, x, y, height = 300, words, draw, key }) {
     const width = Math.floor(holder.clientWidth);
     if (!width || width === drawn) return;
     drawn = width;
-    const box = { left: 52, right: width - 14, top: 12, bottom: height - 38 };
+    const box = { left: 52, right: width - 14, top: 26, bottom: height - 38 };
     const X = scale({ ...x, from: box.left + 8, to: box.right - 8 });
     const Y = scale({ ...y, from: box.bottom, to: box.top });
     const parts = [axes(X, Y, box, x.label), draw(X, Y, box)];

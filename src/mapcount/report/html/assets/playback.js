@@ -4,7 +4,7 @@ const steps = data.steps, kernels = data.kernels;
 const shown = new Set(kernels.map((kernel) => kernel.name));
 const lines = steps.map((_, i) => document.querySelector(`.source li[data-step="${i}"]`));
 const SECONDS = 2, NARROW = "(max-width: 700px)";
-let now = 0, timer = null;
+let now = 0, timer = null, named = null;
 
 const at = (place) => data.store[place];
 const chosen = () => kernels.filter((kernel) => shown.has(kernel.name));
@@ -27,6 +27,12 @@ function show(i, { scroll = true } = {}) {
   if (byId("numbers").open) tables();
   showLine(scroll);
   for (const mark of document.querySelectorAll(".strip .here")) mark.setAttribute("x", now);
+  clearTimeout(named);
+  named = setTimeout(nameStep, 300);
+}
+
+// The address names the step, once one stays for a moment: browsers allow only so many changes of it.
+function nameStep() {
   try { history.replaceState(null, "", `#step=${now + 1}`); } catch { /* a page without a history */ }
 }
 
