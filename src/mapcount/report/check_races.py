@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mapcount.check.races.folio import WARNED
 from mapcount.report.check_data import BROKEN, HOLDS, NOT_EXHAUSTED
 from mapcount.report.check_races_data import MODEL_WORDS
 from mapcount.report.lines import hanging, whole
@@ -22,6 +23,7 @@ MOST_SHOWN = 12
 CHANGES = 23
 """Columns for what a step changed."""
 NUMBER = 3
+PROPERTY_WORDS = {True: ("holds", ""), False: ("BROKEN", "bold red"), None: ("so far", "yellow")}
 INDENT = 2
 
 
@@ -35,7 +37,7 @@ def draw_races(data: Mapping[str, Any], *, width: int = 100) -> Iterator[Rendera
         yield from hanging(words, width, INDENT, "yellow")
     yield Text()
     for one in data["properties"]:
-        word, style = ("holds", "") if one["holds"] else ("BROKEN", "bold red")
+        word, style = PROPERTY_WORDS[one["holds"]]
         yield from hanging(f"{word:<7} {one['name']}: {one['sentence']}", width, 8, style)
     yield Text()
     yield _table(races)
@@ -128,6 +130,8 @@ def draw_interleaving(race: Mapping[str, Any], *, width: int = 100) -> Iterator[
 
 def _change(change: Mapping[str, str]) -> str:
     """`refcount 4 → 5`; of what is no number only what it became, `mm_ids → A/B shared`."""
+    if change["cell"] == WARNED:
+        return "the kernel warns"
     before = f"{change['before']} " if change["before"].isdigit() else ""
     return f"{change['cell']} {before}→ {change['after']}"
 
@@ -144,6 +148,10 @@ def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     elif data["result"] == HOLDS:
         every = "in every interleaving every property holds"
         yield from hanging(f"holds: {every}; {cost}", width, INDENT, "bold green")
+        if "triples" not in {race["group"] for race in races} and len(races) > FEW:
+            yield from hanging(
+                "--races all adds a write fault beside every two programs", width, INDENT, "dim"
+            )
     unfinished = [race["name"] for race in races if race["result"] not in (BROKEN, HOLDS)]
     if unfinished:
         words = f"not exhausted: too many states in {', '.join(unfinished)}; --most-states allows more"

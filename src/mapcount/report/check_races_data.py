@@ -39,11 +39,18 @@ def races_as_data(
         "states": sum(result.explored.states for result in results),
         "seconds": round(sum(result.seconds for result in results), 3),
         "properties": [
-            {"name": p.name, "sentence": p.sentence, "holds": p.name not in broken}
+            {"name": p.name, "sentence": p.sentence, "holds": _holds(p.name, broken, exhausted=exhausted)}
             for p in PROPERTIES.values()
         ],
         "races": [race_as_data(result) for result in results],
     }
+
+
+def _holds(name: str, broken: set[str], *, exhausted: bool) -> bool | None:
+    """None where a search that stopped early leaves it open."""
+    if name in broken:
+        return False
+    return True if exhausted else None
 
 
 def _mutation(mutation: Mutation) -> dict[str, str]:

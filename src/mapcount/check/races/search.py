@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mapcount.check.races.machine import Machine, Move, State, Values
 
-MOST_STATES = 3_000_000
+MOST_STATES = 1_500_000
 """States of one race, unless said: about 1 GiB."""
 
 Judge = Callable[[Values], dict[str, str]]
