@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import combinations
 
 from doc_parts import table
-from mapcount.check.exactness import PAGES, SETTINGS, Cell
+from mapcount.check.exactness import PAGES, SETTINGS, Cell, Table
 from mapcount.check.exactness import table as exactness
 from mapcount.check.questions import QUESTIONS, Question, Side
 from mapcount.check.witness import Witness, in_words, witnesses
@@ -22,13 +23,15 @@ def _part(make: Callable[[], str]) -> Callable[[], str]:
 
 
 @cache
-def _computed() -> tuple[list[Cell], list[Witness]]:
-    cells = exactness()
-    return cells, witnesses(cells)
+def _computed() -> tuple[Table, list[Witness]]:
+    found = exactness()
+    return found, witnesses(found.cells)
 
 
 def _of(question: Question, flavour: str) -> list[Cell]:
-    return [cell for cell in _computed()[0] if cell.question is question and cell.flavour.name == flavour]
+    return [
+        cell for cell in _computed()[0].cells if cell.question is question and cell.flavour.name == flavour
+    ]
 
 
 @_part
@@ -62,6 +65,18 @@ def _worst(cells: Sequence[Cell]) -> str:
 
 def _sides(sides: set[Side]) -> str:
     return " and ".join(side.value for side in Side if side in sides)
+
+
+@_part
+def exactness_against() -> str:
+    """The flavours against each other: which answer a question differently anywhere, and how soon."""
+    pairs = list(combinations(FLAVOURS, 2))
+    parting = _computed()[0].parting
+    rows = []
+    for id_ in QUESTIONS:
+        soonest = [parting.get((id_, a, b)) for a, b in pairs]
+        rows.append((id_, *("same" if n is None else f"differ ({n})" for n in soonest)))
+    return table(("question", *(f"`{a}` / `{b}`" for a, b in pairs)), rows)
 
 
 @_part

@@ -24,7 +24,7 @@ KEEPS_PAGES = ("v6.14", "page-mapcount")
 @cache
 def cells() -> dict[tuple[str, str, str], Cell]:
     """The table, by question, flavour and setting."""
-    return {(c.question.id, c.flavour.name, c.setting.id): c for c in table(settings=SMALL)}
+    return {(c.question.id, c.flavour.name, c.setting.id): c for c in table(SMALL).cells}
 
 
 def sides(question: str, flavour: str, setting: str) -> set[Side]:
@@ -71,7 +71,7 @@ def test_memory_mapped_twice() -> None:
 def test_a_larger_folio_shows_no_other_mistake() -> None:
     """With four pages in place of two, each cell is mistaken in the same directions."""
     settings = [setting for setting in SMALL if setting.slot_holds is None and setting.mms == 1]
-    for cell in table(settings=settings, pages=4):
+    for cell in table(settings, pages=4).cells:
         assert sides(cell.question.id, cell.flavour.name, cell.setting.id) == set(cell.mistakes)
 
 

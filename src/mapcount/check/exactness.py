@@ -1,18 +1,21 @@
 """Which question does each flavour answer exactly, conservatively or wrongly, and in which small worlds?
 
-Every question of `questions.py` is put in every reachable state of a few small worlds. Where an answer is
-mistaken, the shortest way to a mistake of that kind is kept. All of it is computed by the plain explorer.
+Every question of `questions.py` is put to all flavours side by side, in every reachable state of a few
+small worlds. Where an answer is mistaken, the shortest way to a mistake of that kind is kept; and where two
+flavours answer differently, how soon they can. All of it is computed by the plain explorer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
 
-from mapcount.check.questions import QUESTIONS, Answer, Question, Side
-from mapcount.check.reference import KernelFolio, Search, anonymous, every_event
+from mapcount.check.questions import QUESTIONS, Answer, Number, Question, Side
+from mapcount.check.reference import Kept, KernelFolio, Search, anonymous, every_event
 from mapcount.check.world import Event, World
 from mapcount.tracking.flavour import FLAVOURS, Flavour
+from mapcount.tracking.truth import Truth
 
 PAGES = 2
 """Of each world's folio: enough for some pages to be mapped and others not, and quick to explore."""
@@ -88,33 +91,49 @@ class Cell:
         return not self.exact and set(self.mistakes) == {self.question.harmless}
 
 
-def table(
-    questions: Iterable[Question] | None = None, settings: Iterable[Setting] = SETTINGS, pages: int = PAGES
-) -> list[Cell]:
-    """Every cell: by question, then flavour, then setting."""
-    asked = list(questions if questions is not None else QUESTIONS.values())
-    found: dict[tuple[str, str, str], Cell] = {}
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All of it."""
+
+    cells: tuple[Cell, ...]
+    """By question, then flavour, then setting."""
+    parting: Mapping[tuple[str, str, str], int]
+    """By question and two flavours that answer it differently somewhere: after how few events they do."""
+
+
+def table(settings: Iterable[Setting] = SETTINGS, pages: int = PAGES) -> Table:
+    """Put every question to every flavour in every state of these worlds."""
+    settings, found, parting = list(settings), dict[tuple[str, str, str], Cell](), _Parting()
     for setting in settings:
-        for flavour in FLAVOURS.values():
-            for private in (False, True):
-                those = [one for one in asked if one.anonymous is private]
-                for cell in _cells(those, flavour, setting, pages):
-                    found[cell.question.id, flavour.name, setting.id] = cell
-    return [
-        found[one.id, flavour, setting.id] for one in asked for flavour in FLAVOURS for setting in settings
-    ]
+        for private in (False, True):
+            asked = [one for one in QUESTIONS.values() if one.anonymous is private]
+            for cell in _cells(asked, setting, pages, parting, private=private):
+                found[cell.question.id, cell.flavour.name, setting.id] = cell
+    places = product(QUESTIONS, FLAVOURS, (setting.id for setting in settings))
+    return Table(tuple(found[place] for place in places), parting)
 
 
-def _cells(questions: list[Question], flavour: Flavour, setting: Setting, pages: int) -> Iterator[Cell]:
-    private = any(one.anonymous for one in questions)
+class _Parting(dict[tuple[str, str, str], int]):
+    """Where flavours give different answers, the nearest place first."""
+
+    def hear(self, id_: str, said: Sequence[tuple[str, Number]], depth: int) -> None:
+        """These flavours say so, after so many events."""
+        for (a, one), (b, other) in combinations(said, 2):
+            if one != other:
+                self[id_, a, b] = min(depth, self.get((id_, a, b), depth))
+
+
+def _cells(
+    asked: list[Question], setting: Setting, pages: int, parting: _Parting, *, private: bool
+) -> Iterator[Cell]:
     if private and not setting.anonymous:
-        yield from (Cell(one, flavour, setting, 0, 0, {}, frozenset()) for one in questions)
+        for one, flavour in product(asked, FLAVOURS.values()):
+            yield Cell(one, flavour, setting, 0, 0, {}, frozenset())
         return
     by_ptes, by_both = (
-        _ask(questions, setting.world(flavour, pmd=pmd, pages=pages), private=private)
-        for pmd in (False, True)
+        _ask(asked, setting, pages, parting, private=private, pmd=pmd) for pmd in (False, True)
     )
-    for one, few, all_ in zip(questions, by_ptes, by_both, strict=True):
+    for (one, flavour), few, all_ in zip(product(asked, FLAVOURS.values()), by_ptes, by_both, strict=True):
         mistakes = {**all_.mistakes, **few.mistakes}
         only = frozenset(all_.mistakes) - frozenset(few.mistakes)
         yield Cell(one, flavour, setting, all_.asked, all_.mistaken, mistakes, only)
@@ -122,24 +141,65 @@ def _cells(questions: list[Question], flavour: Flavour, setting: Setting, pages:
 
 @dataclass(slots=True)
 class _Heard:
-    """How often a question was asked in a world, and the first mistake of each kind."""
+    """How often a question was asked of a flavour in a world, and the first mistake of each kind."""
 
-    asked: int
-    mistaken: int
-    mistakes: dict[Side, Mistake]
+    asked: int = 0
+    mistaken: int = 0
+    mistakes: dict[Side, Mistake] = field(default_factory=dict)
 
 
-def _ask(questions: list[Question], world: World, *, private: bool) -> list[_Heard]:
-    search = Search(world, KernelFolio(world, anonymous=private), anonymous if private else every_event)
-    heard = [_Heard(0, 0, {}) for _ in questions]
+class _Kernels:
+    """A folio as each flavour counts it, all told of the same events."""
+
+    def __init__(self, worlds: Sequence[World], *, private: bool) -> None:
+        self._each = [KernelFolio(world, anonymous=private) for world in worlds]
+
+    def start(self) -> tuple[Kept, ...]:
+        """New folios."""
+        return tuple(one.start() for one in self._each)
+
+    def step(self, counters: tuple[Kept, ...], event: Event, total: int) -> tuple[Kept, ...]:
+        """After an event."""
+        return tuple(one.step(kept, event, total) for one, kept in zip(self._each, counters, strict=True))
+
+    def key(self, counters: tuple[Kept, ...]) -> Hashable:
+        """All counters of all of them."""
+        return tuple(one.key(kept) for one, kept in zip(self._each, counters, strict=True))
+
+    def maybe_shared(self, counters: tuple[Kept, ...], total: int) -> bool:
+        """As the last one says."""
+        return self._each[-1].maybe_shared(counters[-1], total)
+
+    def broken(self, counters: tuple[Kept, ...], truth: Truth) -> list[str]:
+        """By any of them."""
+        pairs = zip(self._each, counters, strict=True)
+        return [id_ for one, kept in pairs for id_ in one.broken(kept, truth)]
+
+
+def _ask(
+    asked: list[Question], setting: Setting, pages: int, parting: _Parting, *, private: bool, pmd: bool
+) -> list[_Heard]:
+    """By question, then flavour."""
+    worlds = [setting.world(flavour, pmd=pmd, pages=pages) for flavour in FLAVOURS.values()]
+    heard = [_Heard() for _ in product(asked, worlds)]
+    search = Search(worlds[-1], _Kernels(worlds, private=private), anonymous if private else every_event)
     for state in search:
-        for one, so_far in zip(questions, heard, strict=True):
-            for answer in one.answers(world, state):
-                so_far.asked += 1
-                if answer.said != answer.true:
-                    so_far.mistaken += 1
-                    side = Side.HIGH if answer.said > answer.true else Side.LOW
-                    if side not in so_far.mistakes:
-                        path = tuple(search.path_to(state.key))
-                        so_far.mistakes[side] = Mistake(world, path, answer)
+        seen = [replace(state, counters=kept) for kept in state.counters]
+        for number, one in enumerate(asked):
+            mine = heard[number * len(worlds) : (number + 1) * len(worlds)]
+            answers = zip(
+                *(one.answers(world, s) for world, s in zip(worlds, seen, strict=True)), strict=True
+            )
+            for of_each in answers:
+                parting.hear(
+                    one.id, [(n, a.said) for n, a in zip(FLAVOURS, of_each, strict=True)], state.depth
+                )
+                for so_far, world, answer in zip(mine, worlds, of_each, strict=True):
+                    so_far.asked += 1
+                    if answer.said != answer.true:
+                        so_far.mistaken += 1
+                        side = Side.HIGH if answer.said > answer.true else Side.LOW
+                        if side not in so_far.mistakes:
+                            path = tuple(search.path_to(state.key))
+                            so_far.mistakes[side] = Mistake(world, path, answer)
     return heard
