@@ -76,7 +76,7 @@ def _lines(scenario: Scenario) -> list[tuple[int, str, int | None]]:
     while lines and not lines[-1][1].strip():
         lines.pop()
     first = next((number for number, text in lines if not text.strip().startswith("#")), 1)
-    return [(number, visible(text), steps.get(number)) for number, text in lines[first - 1 :]]
+    return [(number, visible(text.expandtabs()), steps.get(number)) for number, text in lines[first - 1 :]]
 
 
 class Store:
@@ -108,7 +108,11 @@ def playback_data(played: Sequence[Played]) -> dict[str, Any]:
         "scenario": scenario.name,
         "processes": list(processes),
         "steps": [
-            {"line": step.line, "text": visible(step.text), "comment": visible(step.comment)}
+            {
+                "line": step.line,
+                "text": visible(step.text.expandtabs()),
+                "comment": visible(step.comment.expandtabs()),
+            }
             for step in scenario.steps
         ],
         "kernels": kernels,
