@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from mapcount.check.jit import jit
-from mapcount.check.rows import COMING, find, lowest, mix, shard_of
+from mapcount.check.rows import COMING, find, lowest, mix, shard_of, weight, weights_of
 from mapcount.replay.grouping import IS_NEW
 from mapcount.replay.rules import (
     BY_PTES,
@@ -216,6 +216,7 @@ def expand(
         row = source.active[at]
         key = source.keys[row]
         locals_of(key, rules, numbers)
+        all_weights = weights_of(key, rules.mms, rules.bits)
         total, entire, mapped = i32(0), i32(0), i32(0)
         for i in range(rules.mms):
             total += one.entries[numbers[i]]
@@ -227,17 +228,17 @@ def expand(
             # Of mms with equal numbers, two may own slots and come first. Any others are as good as a third.
             if rules.reduced and i > 2 and numbers[i - 3] == mine:
                 continue
+            weights = all_weights - weight(mine)
             for e in range(one.first[mine], one.first[mine + 1]):
                 if one.does[e] & IS_NEW and total:
                     continue
                 to = one.to[e]
-                leads = place(numbers, i, to, rules, moved, base)
-                hashed = mix(leads)
-                if shard_of(hashed, rules.shards) != np.uint64(me):
+                if shard_of(weights + weight(to), rules.shards) != np.uint64(me):
                     continue
                 if n < 0:
                     n = gather(source.frontier[row], decoded, held)
-                there = find(target, leads, hashed, True)
+                leads = place(numbers, i, to, rules, moved, base)
+                there = find(target, leads, mix(leads), True)
                 if there < 0:
                     stop[0] = 1
                     return

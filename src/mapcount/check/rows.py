@@ -4,7 +4,7 @@ A *row* is one truth, that is one number (`one_mm.py`) for each mm, packed into 
 it bits for the codes of slot states (`slot_codes.py`) that were met together with it. A table of open
 addressing finds the row of a key. A state costs a few bits, and all events of a row are dealt with at once.
 
-Rows are shared out among *shards* by their key's hash. Only its own thread adds to a shard.
+Rows are shared out among *shards*. Only its own thread adds to a shard.
 """
 
 from __future__ import annotations
@@ -74,9 +74,27 @@ def mix(key: Any) -> Any:
 
 
 @jit
-def shard_of(hashed: Any, shards: int) -> Any:
-    """Whose row it is."""
-    return (hashed >> np.uint64(40)) % np.uint64(shards)
+def weight(number: Any) -> Any:
+    """What one mm's number adds to the sum by which rows are shared out.
+
+    A sum does not depend on the order of mms, so it is known before they find their places.
+    """
+    return mix(np.uint64(number) + np.uint64(1))
+
+
+@jit
+def shard_of(weights: Any, shards: int) -> Any:
+    """Whose row it is, by the sum of its mms' weights."""
+    return (weights >> np.uint64(40)) % np.uint64(shards)
+
+
+@jit
+def weights_of(key: Any, mms: int, bits: int) -> Any:
+    """The sum of the weights of a key's mms."""
+    sum_of, mask = np.uint64(0), np.uint64((1 << bits) - 1)
+    for i in range(mms):
+        sum_of += weight((key >> np.uint64(i * bits)) & mask)
+    return sum_of
 
 
 @jit
@@ -100,13 +118,14 @@ def find(shard: Any, key: Any, hashed: Any, add: bool) -> Any:
 
 
 @jit
-def fill(shard: Any, me: int, shards: int, keys: Any, visited: Any, frontier: Any) -> Any:
+def fill(
+    shard: Any, me: int, shards: int, mms: int, bits: int, keys: Any, visited: Any, frontier: Any
+) -> Any:
     """Put the rows that are this shard's into it, empty as it is. Returns whether there was room."""
     for k in range(len(keys)):
-        hashed = mix(keys[k])
-        if shard_of(hashed, shards) != np.uint64(me):
+        if shard_of(weights_of(keys[k], mms, bits), shards) != np.uint64(me):
             continue
-        row = find(shard, keys[k], hashed, True)
+        row = find(shard, keys[k], mix(keys[k]), True)
         if row < 0:
             return False
         shard.visited[row] = visited[k]

@@ -91,8 +91,9 @@ def take_up(search: Search, directory: Path) -> None:
         shard.counts[:] = 0
         shard.slots[:] = 0
         shard.visited[:1] = shard.coming[:1] = 0
-    threads = len(search.shards)
-    if not all(fill(shard, me, threads, keys, visited, frontier) for me, shard in enumerate(search.shards)):
+    rules = search.rules
+    whose = (rules.shards, rules.mms, rules.bits)
+    if not all(fill(shard, me, *whose, keys, visited, frontier) for me, shard in enumerate(search.shards)):
         raise CannotExplore(f"{directory}: {len(keys):,} rows do not fit into the memory allowed; allow more")
     search.ledger = ledger
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
@@ -14,7 +15,7 @@ from mapcount.check.expand import FAULTS, Rules, expand
 from mapcount.check.exploration import CannotExplore
 from mapcount.check.ledger import Ledger, clear
 from mapcount.check.one_mm import OneMm
-from mapcount.check.rows import COMING, FULL, Shard, bytes_per_row, find, mix, new_shard, shard_of
+from mapcount.check.rows import COMING, FULL, Shard, bytes_per_row, find, mix, new_shard, shard_of, weights_of
 from mapcount.check.settle import KINDS, NEW_STATES, STANDS_FOR, settle, take_back
 from mapcount.check.slot_codes import SlotCodes
 from mapcount.check.world import World
@@ -55,6 +56,8 @@ class Search:
         self._sums = [np.zeros(2, np.int64) for _ in range(threads)]
         self._tried = [np.zeros(1, np.int64) for _ in range(threads)]
         self._stop = np.zeros(1, np.int64)
+        self.cpu = [0.0] * threads
+        """Seconds of CPU time that each thread took."""
         self._pool = ThreadPoolExecutor(threads)
         self._begin()
 
@@ -144,7 +147,13 @@ class Search:
 
     def _each(self, work: Callable[[int], None]) -> None:
         """Let each thread do its part. An interrupt stops them all first."""
-        parts = [self._pool.submit(work, me) for me in range(len(self.shards))]
+
+        def timed(me: int) -> None:
+            start = time.thread_time()
+            work(me)
+            self.cpu[me] += time.thread_time() - start
+
+        parts = [self._pool.submit(timed, me) for me in range(len(self.shards))]
         try:
             while wait(parts, timeout=POLL).not_done:
                 pass
@@ -157,8 +166,9 @@ class Search:
 
     def _home(self, key: int) -> tuple[Shard, np.uint64]:
         """The shard of a key, and the key's hash."""
-        hashed = np.uint64(mix(np.uint64(key)))
-        return self.shards[int(shard_of(hashed, len(self.shards)))], hashed
+        word, rules = np.uint64(key), self.rules
+        weights = np.uint64(weights_of(word, rules.mms, rules.bits))
+        return self.shards[int(shard_of(weights, rules.shards))], np.uint64(mix(word))
 
     def row(self, key: int) -> NDArray[np.uint64] | None:
         """The states that were met with this truth, if any were."""
