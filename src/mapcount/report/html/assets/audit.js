@@ -40,7 +40,7 @@ function cards() {
   const mistaken = el("div", { class: `figure${folios ? " wrong" : ""}` },
     el("h3", {}, "Mistaken for shared"),
     el("div", { class: "number" }, about(total.mistaken_kib)),
-    el("div", { class: "delta" }, `${plural(folios, "large folio")} of one process alone`));
+    el("div", { class: "delta" }, folios ? `${plural(folios, "large folio")} of one process alone` : "no large folio"));
   const sums = [["Uss, all processes", "uss_kib"], ["Pss", "pss_kib"], ["Rss", "rss_kib"]];
   byId("cards").replaceChildren(
     mistaken,

@@ -105,16 +105,16 @@ function bars(folio) {
   const label = `Truly mapped: ${words(owned)}. Seen by the slots: ${words(held) || "none"}; unseen: ${unseen}.`;
   return el("div", { class: "bars", role: "img", "aria-label": label },
     el("span", {}, "truth"),
-    el("div", { class: "bar" }, owned.map(([name, n]) => part(n, name, `${name} has ${plural(n, "mapping")}`))),
+    el("div", { class: "bar" }, owned.map(([name, n]) => part(n, total, name, `${name} has ${plural(n, "mapping")}`))),
     el("span", {}, "slots"),
     el("div", { class: "bar" },
-      held.map(([name, n]) => part(n, name, `a slot has seen ${plural(n, "mapping")} of ${name}`)),
-      unseen > 0 ? part(unseen, null, `${plural(unseen, "mapping")} that no slot has seen`) : null));
+      held.map(([name, n]) => part(n, total, name, `a slot has seen ${plural(n, "mapping")} of ${name}`)),
+      unseen > 0 ? part(unseen, total, null, `${plural(unseen, "mapping")} that no slot has seen`) : null));
 }
 
-function part(n, name, title) {
-  const look = name ? processClass(name) : "unseen";
-  return el("div", { class: `part ${look}`, style: { "--n": n }, title }, el("b", {}, `${name || "unseen"} ${n}`));
+function part(n, total, name, title) {
+  const look = name ? processClass(name) : "unseen", words = n / total > 0.1 ? `${name || "unseen"} ${n}` : null;
+  return el("div", { class: `part ${look}`, style: { "--n": n }, title }, words ? el("b", {}, words) : null);
 }
 
 // -- an address space ----------------------------------------------------------------------------------
