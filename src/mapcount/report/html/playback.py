@@ -59,7 +59,7 @@ def playback_page(played: Sequence[Played]) -> bytes:
         data=playback_data(played),
         styles=["playback.css"],
         scripts=["draw.js", "cards.js", "told.js", "proc.js", "numbers.js", "playback.js"],
-        title=visible(title) or scenario.name,
+        title=visible(title) or visible(scenario.name),
         name=scenario.name,
         introduction=[
             visible(line) for line in introduction.split("\n") if line and not BITS.fullmatch(line)
@@ -105,7 +105,7 @@ def playback_data(played: Sequence[Played]) -> dict[str, Any]:
             processes |= dict.fromkeys(scene.spaces)
         kernels.append(_kernel(one, store))
     return {
-        "scenario": scenario.name,
+        "scenario": visible(scenario.name),
         "processes": list(processes),
         "steps": [
             {
