@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Any
 
 from mapcount.replay.compare import Comparison, Counts, Judged
 from mapcount.replay.schemes import Measure, Time
 from mapcount.report.words import share, size
+from mapcount.scenario.syntax import visible
 
 
 def draw_comparison(comparison: Comparison, *, every: bool) -> Iterator[str]:
-    """The comparison as lines of text. `every`: also by folio size and by phase."""
+    """The comparison as lines of text, at most 79 columns wide. `every`: also by folio size and by phase."""
     size_words = f"{comparison.events:,} events of {comparison.folios:,} folios, {comparison.large:,} large"
     yield f"{comparison.trace}: {size_words}"
     yield ""
-    yield from _head()
+    yield from HEAD
     for judged in comparison.judged:
         time = (judged.time_share(Time.FALSELY_SHARED), judged.time_share(Time.FALSELY_EXCLUSIVE))
         yield _row(judged.scheme.name, f"{judged.bytes_per_folio:.0f}", judged.all, time)
     yield ""
     for cost, word in (("bytes", "bytes"), ("updates", "updates")):
         names = ", ".join(j.scheme.name for j in comparison.front(cost))
-        yield f"least wrong for its {word}: {names}"
+        yield from _wrapped(f"least wrong for its {word}: {names}")
     if every:
         for judged in comparison.judged:
             yield ""
-            yield f"{judged.scheme.name}: {judged.scheme.story}"
-            yield from _head()
+            yield from _wrapped(visible(f"{judged.scheme.name}: {judged.scheme.story}"))
+            yield from HEAD
             for order, counts in judged.by_order.items():
                 times = judged.time_by_order[order]
                 whole = max(times[Time.MAPPED], 1)
@@ -37,15 +39,22 @@ def draw_comparison(comparison: Comparison, *, every: bool) -> Iterator[str]:
                 yield _row(f"  {phase}", "", counts, None)
 
 
-def _head() -> Iterator[str]:
-    yield _line("", "bytes", "updates", "locked", "falsely", "shared", "falsely", "exclusive", "copies/")
-    yield _line("scheme", "/folio", "/event", "/event", "events", "time", "events", "time", "1000 ev.")
+HEAD = (
+    "                    bytes updates locked  falsely shared   falsely excl. copies",
+    "scheme             /folio  /event /event  events    time  events    time  /1000",
+)
+WIDTHS = (7, 8, 7, 8, 8, 8, 8, 7)
+"""Of the columns after a scheme's name: with it, 79 in all."""
+NAME = 18
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, NAME + sum(WIDTHS), subsequent_indent="  ", break_long_words=False)
 
 
 def _line(name: str, *cells: str) -> str:
-    widths = (7, 9, 8, 10, 9, 10, 10, 10)
-    columns = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-    return f"{name[:21]:<22}{''.join(columns)}".rstrip()
+    columns = (f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
+    return f"{visible(name)[:NAME]:<{NAME}}{''.join(columns)}".rstrip()
 
 
 def _row(name: str, state_bytes: str, counts: Counts, time: tuple[float, float] | None) -> str:
@@ -54,7 +63,14 @@ def _row(name: str, state_bytes: str, counts: Counts, time: tuple[float, float] 
     copies = 1000 * counts.per_event(Measure.COPIES)
     updates, locked = counts.per_event(Measure.UPDATES), counts.per_event(Measure.LOCKED)
     cells = (shared, of_time[0], exclusive, of_time[1])
-    return _line(name, state_bytes, f"{updates:.2f}", f"{locked:.2f}", *cells, f"{copies:.1f}")
+    return _line(
+        name,
+        state_bytes,
+        f"{updates:.2f}",
+        f"{locked:.2f}",
+        *cells,
+        f"{copies:,.0f}" if copies >= 100 else f"{copies:.1f}",
+    )
 
 
 def comparison_as_data(comparison: Comparison) -> dict[str, Any]:
