@@ -3,7 +3,7 @@
     python tools/make_docs.py            # rewrite what is stale
     python tools/make_docs.py --check    # exit 1, naming what is stale
 
-Two things are generated, in README.md and docs/*.md:
+Whole files are made by gallery.py: docs/gallery. Two things are generated in README.md and docs/*.md:
 
 - what stands between `<!-- generated: NAME -->` and `<!-- end -->`, by the function of that name in one of
   `PART_MODULES`;
@@ -125,6 +125,21 @@ def refreshed(text: str) -> str:
     return CONSOLE.sub(block, PART.sub(part, text))
 
 
+def whole_files() -> dict[Path, str]:
+    """Files that are generated as a whole."""
+    return {ROOT / "docs" / "gallery" / name: text for name, text in import_module("gallery").files().items()}
+
+
+def _stale_files() -> Iterator[tuple[Path, str | None]]:
+    """Files that are not as they are to be, and as what they are to be: None, not at all."""
+    files = whole_files()
+    for path, text in files.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            yield path, text
+    for folder in {path.parent for path in files}:
+        yield from ((path, None) for path in sorted(folder.glob("*")) if path not in files)
+
+
 def main(arguments: list[str]) -> int:
     """Rewrite stale documents, or with `--check` only name them; 1 if there are any."""
     if arguments not in ([], ["--check"]):
@@ -142,6 +157,18 @@ def main(arguments: list[str]) -> int:
             print(f"{name} is stale at line {_first_difference(text, fresh)}: run python tools/make_docs.py")
         else:
             path.write_text(fresh, encoding="utf-8")
+            print(f"wrote {name}")
+    for path, whole in _stale_files():
+        stale += 1
+        name = path.relative_to(ROOT)
+        if arguments:
+            print(f"{name} is {'stale' if whole is not None else 'of no use'}: run python tools/make_docs.py")
+        elif whole is None:
+            path.unlink()
+            print(f"removed {name}")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(whole, encoding="utf-8")
             print(f"wrote {name}")
     return 1 if stale and arguments else 0
 

@@ -80,11 +80,32 @@ def test_check_names_what_is_stale(
     (tmp_path / "README.md").write_text(stale, encoding="utf-8")
     monkeypatch.setattr(make_docs, "documents", lambda: [tmp_path / "README.md"])
     monkeypatch.setattr(make_docs, "ROOT", tmp_path)
+    monkeypatch.setattr(make_docs, "whole_files", dict)
     assert 1 == make_docs.main(["--check"])
     assert "README.md is stale at line 4" in capsys.readouterr().out
     assert stale == _text(tmp_path / "README.md")
     assert 0 == make_docs.main([])
     assert "no-page-mapcount" in _text(tmp_path / "README.md")
+    assert 0 == make_docs.main(["--check"])
+
+
+def test_check_names_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of files that are generated as a whole, a missing one is written and one of no use removed."""
+    wanted, stray = tmp_path / "docs" / "gallery" / "wanted.md", tmp_path / "docs" / "gallery" / "stray.md"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("once made", encoding="utf-8")
+    monkeypatch.setattr(make_docs, "documents", list)
+    monkeypatch.setattr(make_docs, "ROOT", tmp_path)
+    monkeypatch.setattr(make_docs, "whole_files", lambda: {wanted: "made\n"})
+    assert 1 == make_docs.main(["--check"])
+    said = capsys.readouterr().out
+    assert "docs/gallery/wanted.md is stale" in said
+    assert "docs/gallery/stray.md is of no use" in said
+    assert (False, True) == (wanted.exists(), stray.exists())
+    assert 0 == make_docs.main([])
+    assert ("made\n", False) == (_text(wanted), stray.exists())
     assert 0 == make_docs.main(["--check"])
 
 

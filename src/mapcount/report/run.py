@@ -304,8 +304,8 @@ def summary(runs: Sequence[Run]) -> Table:
     ]
     rows += scheme_rows(runs, list(schemes))
     differences: list[tuple[str, list[str]]] = [
-        ("Uss off by at most", [_largest(r, base, "uss") for r in runs]),
-        ("Pss off by at most", [_largest(r, base, "pss") for r in runs]),
+        ("Uss off by at most", [largest_difference(r, base, "uss") for r in runs]),
+        ("Pss off by at most", [largest_difference(r, base, "pss") for r in runs]),
         ("AnonPages off by", [_largest_system(r, base, "anon_pages") for r in runs]),
         ("Mapped off by", [_largest_system(r, base, "mapped") for r in runs]),
     ]
@@ -329,7 +329,8 @@ def _longest(run: Run) -> int:
     return max(streaks, default=0)
 
 
-def _largest(run: Run, base: Run, field: str) -> str:
+def largest_difference(run: Run, base: Run, field: str) -> str:
+    """By how much a field of smaps_rollup differs at most, of any process after any step, with its sign."""
     changes = [
         roll[field] - theirs.seen.rollup[name][field]
         for ours, theirs in zip(run.steps, base.steps, strict=True)

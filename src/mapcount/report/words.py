@@ -33,6 +33,12 @@ def flavours_word(names: Sequence[str], all_of: Collection[object]) -> str:
     return ", ".join(names)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words in a sentence: `A`, `A and B`, `A, B and C`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def about(kib: int) -> str:
     """KiB in three digits: `0`, `640K`, `45.5M`, `1.21G`, `13T`."""
     amount, units = float(abs(kib)), iter("KMGTPE")
