@@ -132,7 +132,7 @@ CORRUPT = {
     "question": {"mm_ids": (1 << 2) + (2 << 5)},
     "assertions": {"warned": 1},
     "bounds": {"refcount": 3},
-    "pins": {"A pins 0": 1, "refcount": 5, "pins": 1},
+    "pins": {"A pins page 0": 1, "refcount": 5, "pins": 1},
 }
 """By property, what in a folio that A and B map breaks it alone."""
 
@@ -144,6 +144,13 @@ def test_each_property_sees_its_specimen(name: str) -> None:
     judge = Judgement(start)
     assert {} == judge.always(tuple(start.values().values()))
     assert {name} == set(judge.always(tuple((start.values() | CORRUPT[name]).values())))
+
+
+def test_a_reuse_in_the_swap_cache_is_no_assertion() -> None:
+    """What the kernel does not assert, that nothing is reused in the swap cache, is the property `reuse`."""
+    start = Start({"A": "rr", "B": "rr"})
+    broken = Judgement(start).always(tuple((start.values() | {"warned": cells.IN_SWAP_CACHE}).values()))
+    assert {"reuse": cells.WARNINGS[cells.IN_SWAP_CACHE]} == broken
 
 
 def test_the_rest_is_the_core_invariants() -> None:

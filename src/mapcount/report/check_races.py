@@ -129,11 +129,11 @@ def draw_interleaving(race: Mapping[str, Any], *, width: int = 100) -> Iterator[
 
 
 def _change(change: Mapping[str, str]) -> str:
-    """`refcount 4 → 5`; of what is no number only what it became, `mm_ids → A/B shared`."""
+    """`refcount: 4 → 5`; of what is no number only what it became, `mm_ids → A/B shared`."""
     if change["cell"] == WARNED:
         return "the kernel warns"
-    before = f"{change['before']} " if change["before"].isdigit() else ""
-    return f"{change['cell']} {before}→ {change['after']}"
+    before = f": {change['before']}" if change["before"].isdigit() else ""
+    return f"{change['cell']}{before} → {change['after']}"
 
 
 def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:

@@ -120,7 +120,8 @@ def in_words(cell: str, value: int) -> str:
         return ENTRIES[value]
     if cell == cells.FOLIO_LOCK or cell.endswith(" PTL"):
         return "held" if value else "free"
-    if cell == cells.SWAP_CACHE or cell.startswith("exclusive "):
+    noted = " pins page " in cell or " holds page " in cell
+    if value in (0, 1) and (noted or cell == cells.SWAP_CACHE or cell.startswith("exclusive ")):
         return "yes" if value else "no"
     return str(value)
 

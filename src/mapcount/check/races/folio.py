@@ -49,9 +49,10 @@ WARNINGS = (
     "PMD mappings of a folio that is mapped by PTEs of one mm",
     "more mappings than pages",
     "no owner slot is the faulting mm's",
+    "a page is reused while its folio is in the swap cache",
 )
-"""What the kernel's assertions in the reuse decision say, by the value of the cell `warned`."""
-TOO_FEW_REFERENCES, STILL_ENTIRE, TOO_MANY_MAPPINGS, NO_SLOT = range(1, 5)
+"""What is wrong in a reuse decision, by the value of `warned`; all but the last the kernel itself asserts."""
+TOO_FEW_REFERENCES, STILL_ENTIRE, TOO_MANY_MAPPINGS, NO_SLOT, IN_SWAP_CACHE = range(1, 6)
 
 
 def exclusive(page: int) -> str:
@@ -108,6 +109,11 @@ class FolioOps:
         """One of the kernel's own assertions."""
         if not holds:
             yield Note(WARNED, put(warning))
+
+    def note_reuse(self) -> Steps[None]:
+        """The decision is made, with the step before this one: the swap cache must be out of it."""
+        (cached,) = yield Protected((SWAP_CACHE,))
+        yield from self.warn_unless(not cached, IN_SWAP_CACHE)
 
     # -- the bit spinlock, and what it protects ------------------------------------------------------------
 

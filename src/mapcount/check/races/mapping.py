@@ -215,6 +215,7 @@ def can_reuse(folio: FolioOps, table: Table) -> Steps[bool]:
         if references != total + allowed:
             return False
     if not folio.rules.recheck_under_lock:
+        yield from folio.note_reuse()
         return True
     return (yield from _recheck(folio, table, allowed))
 
@@ -228,6 +229,7 @@ def _recheck(folio: FolioOps, table: Table, allowed: int) -> Steps[bool]:
     same = references == total + allowed or not folio.rules.compare_references
     reuse = same and not word & SHARED
     if reuse:
+        yield from folio.note_reuse()
         yield from folio.warn_unless(total <= folio.nr_pages, TOO_MANY_MAPPINGS)
         yield from folio.warn_unless(table.mm_id in (mm_id(word, 0), mm_id(word, 1)), NO_SLOT)
         if folio.rules.assert_when_stable:
@@ -283,6 +285,8 @@ def _can_reuse_whole(folio: FolioOps) -> Steps[bool]:
     yield from folio.free_swap()
     references = yield Load(REFCOUNT, "references?")
     alone = bool(references == 1)
+    if alone:
+        yield from folio.note_reuse()
     yield from folio.unlock()
     return alone
 

@@ -74,8 +74,12 @@ class Judgement:
         return by_pmd + sum(seen[table.pte(page)] in PRESENT for page in self.pages)
 
 
-@_property("reuse", "A page that one mm may write to can be read by nobody else.")
+@_property(
+    "reuse", "What one mm may write to no other can read, and nothing is reused that is in the swap cache."
+)
 def _(race: Judgement, seen: Seen) -> str | None:
+    if seen[cells.WARNED] == cells.IN_SWAP_CACHE:
+        return cells.WARNINGS[cells.IN_SWAP_CACHE]
     for page in race.pages:
         owners = {table.mm for table in race.tables if writable(seen, table, page)}
         if not owners and not seen[cells.exclusive(page)]:
@@ -99,7 +103,8 @@ def _(race: Judgement, seen: Seen) -> str | None:
 
 @_property("assertions", "None of the kernel's own assertions in the reuse decision fails.")
 def _(race: Judgement, seen: Seen) -> str | None:
-    return cells.WARNINGS[seen[cells.WARNED]] or None
+    warned = seen[cells.WARNED]
+    return None if warned == cells.IN_SWAP_CACHE else cells.WARNINGS[warned] or None
 
 
 @_property(

@@ -103,12 +103,12 @@ class Table:
 
 def pin_of(mm: str, page: int) -> str:
     """The cell that notes that an mm has pinned a page (FOLL_PIN)."""
-    return f"{mm} pins {page}"
+    return f"{mm} pins page {page}"
 
 
 def hold_of(mm: str, page: int) -> str:
     """The cell that notes that an mm can read a page by a reference that it got (FOLL_GET)."""
-    return f"{mm} holds {page}"
+    return f"{mm} holds page {page}"
 
 
 def mapping(seen: Mapping[str, int], table: Table, page: int) -> bool:
