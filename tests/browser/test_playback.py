@@ -239,6 +239,22 @@ def test_the_numbers_can_be_taken_away(browser: Browser, told: tuple[Path, dict[
     } == found
 
 
+def test_averages_are_seen_beside_exact_counts(browser: Browser, tmp_path: Path) -> None:
+    """Where every second page is shared, per-page counts go up and down, and the average is level."""
+    path = tmp_path / "stripes.html"
+    command("run", ROOT / "scenarios" / "alternating-pages.scn", "--html", path)
+    with visit(browser, path, at="#step=5") as seen:
+        drawn = {
+            kernel: seen.page.get_attribute(f".belief[data-kernel={kernel}] .profile .over", "d") or ""
+            for kernel in ("page-mapcount", "no-page-mapcount")
+        }
+        assert 15 == drawn["page-mapcount"].count("V")
+        assert 0 == drawn["no-page-mapcount"].count("V")
+        seen.page.keyboard.press("Home")
+        assert 0 == seen.page.locator(".profile").count()
+        assert [] == seen.complaints
+
+
 def test_of_many_folios_those_that_changed_come_first(browser: Browser, tmp_path: Path) -> None:
     """With many different folios, the one that the step touched is on top, marked, with its old numbers."""
     story, path = tmp_path / "many.scn", tmp_path / "many.html"

@@ -150,5 +150,5 @@ def _event(what: str, nr: int, level: int, run: FolioRun) -> str:
     if what == "new":
         return f"gets a new {folio}, mapped by {entries}"
     if what == "dup":
-        return f"is forked: {entries} of a {folio} copied"
+        return f"inherits {entries} of a {folio}"
     return f"{'maps' if what == 'map' else 'unmaps'} {entries} of a {folio}"

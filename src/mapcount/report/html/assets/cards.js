@@ -73,7 +73,8 @@ function card({ folio, where, on, before, changed }) {
   const whose = names.length === 1 ? ` to ${names[0]}` : names.length ? ` by ${some(names, 6)}` : "";
   const number = many ? `${where.count.toLocaleString("en")} × ` : "";
   const kind = `${folio.kind} ${number}${size(4 * 2 ** folio.order)} ${many ? "folios alike" : "folio"}`;
-  const fresh = before.every((one) => one === null);
+  const fresh = before.every((one) => one === null), varied = on.some((one) => one.folio.kpagecount.length > 1);
+  const most = Math.max(...on.flatMap((one) => one.folio.kpagecount.map(([, count]) => count)));
   return el("article", { class: `card${changed ? " changed" : ""}${many ? " stack" : ""}` },
     el("header", {},
       el("h3", { class: "place" }, where.shown.join(", ") + (where.more ? ` and ${where.more} more` : "")),
@@ -82,10 +83,11 @@ function card({ folio, where, on, before, changed }) {
       el("span", { class: "truth" },
         icon(folio.truth), el("span", {}, "truth: ", el("b", {}, folio.truth), whose))),
     lanes(folio),
-    el("div", { class: "beliefs" }, on.map((one, i) => belief(one.kernel, one.folio, before[i]))));
+    el("div", { class: "beliefs" }, on.map((one, i) => belief(one.kernel, one.folio, before[i], varied ? most : 0))));
 }
 
-function belief(kernel, folio, before) {
+// `most`: the largest map count of any page on any kernel, where pages differ; else 0.
+function belief(kernel, folio, before, most) {
   const word = (f) => (f.maybe_shared ? "shared" : "exclusive");
   const names = owners(folio), says = word(folio), said = before ? word(before) : undefined;
   const several = names.length ? `${some(names, 4)} map it` : "nobody maps it";
@@ -99,6 +101,7 @@ function belief(kernel, folio, before) {
     folio.wrong ? el("p", { class: "because" }, `It says ${says}, but ${fact}.`) : null,
     folio.slots ? slots(folio, before) : null,
     bars(folio),
+    most ? profile(folio, most) : null,
     counters(folio, before),
     schemes(folio));
 }

@@ -117,6 +117,20 @@ function part(n, total, name, title) {
   return el("div", { class: `part ${look}`, style: { "--n": n }, title }, words ? el("b", {}, words) : null);
 }
 
+// How often each page is mapped, as /proc says: a step line over the folio's pages, `most` at its top.
+function profile(folio, most) {
+  const pages = 2 ** folio.order, height = 24, y = (count) => height - 1 - (count / most) * (height - 3);
+  let page = 0, path = "";
+  for (const [n, count] of folio.kpagecount) {
+    path += `${path ? "V" : "M0 "}${y(count)}H${page + n}`;
+    page += n;
+  }
+  return el("div", { class: "profile" },
+    el("small", {}, `mapcount in /proc by page (top: ${most})`),
+    el("svg", { viewBox: `0 0 ${pages} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      el("path", { class: "under", d: `${path}V${height}H0Z` }), el("path", { class: "over", d: path })));
+}
+
 // -- an address space ----------------------------------------------------------------------------------
 
 // What an address range points at. `pieces`: [page, pages, level or what else, writable, order].
