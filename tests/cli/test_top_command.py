@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -29,7 +30,9 @@ LEAVE = b"\x1b[?1049l"
 """What gives a terminal its former screen back."""
 
 
-def in_terminal(act: Callable[[int], object], *arguments: object, term: str = "xterm") -> tuple[int, bytes]:
+def in_terminal(
+    act: Callable[[int, int], object], *arguments: object, term: str = "xterm"
+) -> tuple[int, bytes]:
     """Start it in a terminal of its own, act once the demo is on the screen; exit code and all it wrote."""
     terminal, other_end = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -52,7 +55,7 @@ def in_terminal(act: Callable[[int], object], *arguments: object, term: str = "x
             break
         wrote += part
         if not acted and b"large folios" in wrote:
-            act(terminal)
+            act(terminal, process.pid)
             acted = True
     else:
         process.kill()
@@ -63,16 +66,23 @@ def in_terminal(act: Callable[[int], object], *arguments: object, term: str = "x
 @pytest.mark.parametrize("key", [b"q", b"\x03"])
 def test_it_ends_at_once_and_leaves_the_terminal_clean(key: bytes) -> None:
     """After q and after Ctrl-C alike, the former screen is there again and the exit code is 0."""
-    code, wrote = in_terminal(lambda terminal: os.write(terminal, key), "--from", DEMO)
+    code, wrote = in_terminal(lambda terminal, _: os.write(terminal, key), "--from", DEMO)
     assert 0 == code, wrote[-500:]
     assert b"left-alone" in wrote
     assert LEAVE in wrote[-200:]
     assert b"Traceback" not in wrote
 
 
+def test_a_signal_leaves_the_terminal_clean_too() -> None:
+    """Asked to end by kill, it does, with the exit code that a shell expects."""
+    code, wrote = in_terminal(lambda _, pid: os.kill(pid, signal.SIGTERM), "--from", DEMO)
+    assert 128 + signal.SIGTERM == code
+    assert LEAVE in wrote[-200:]
+
+
 def test_a_terminal_that_cannot_is_told_what_can() -> None:
     """Exit code 2, before anything is drawn."""
-    code, wrote = in_terminal(lambda _: None, "--from", DEMO, term="dumb")
+    code, wrote = in_terminal(lambda *_: None, "--from", DEMO, term="dumb")
     assert 2 == code
     assert b"mapcount audit --from" in b" ".join(wrote.split())
     assert ENTER not in wrote

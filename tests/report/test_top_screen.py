@@ -46,7 +46,7 @@ def test_lines_fit_whatever_the_size(size: tuple[int, int]) -> None:
     """No line is wider than the screen, and no number is cut in two."""
 
     async def act(top: Shown) -> None:
-        await top.until("left-alone" if size[0] >= 60 else "captures")
+        await top.until("left-alone" if size[0] >= 60 else "now")
         assert size[1] == len(top.lines())
         assert max(map(cell_len, top.lines())) <= size[0]
         for key in ("f", "escape", "enter", "enter", "escape", "escape", "n", "escape"):

@@ -84,4 +84,5 @@ def watched(
             await act(Shown(app, pilot))
 
     asyncio.run(run())
+    app.reader.end()
     return app

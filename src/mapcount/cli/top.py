@@ -114,4 +114,9 @@ def _show(source: Source, selection: object, *, live: bool, interval: float, sor
 
     assert isinstance(selection, Selection)
     rollup = partial(read_rollup, PROC) if live else None
-    return Top(source, selection, rollup=rollup, interval=interval, sort=sort).run()
+    app = Top(source, selection, rollup=rollup, interval=interval, sort=sort)
+    error = app.run()
+    app.reader.end()
+    if not error and app.return_code:
+        sys.exit(app.return_code)
+    return error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -87,13 +90,20 @@ class Top(App[Exception]):
 
     def on_mount(self) -> None:
         """Begin."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(ValueError, RuntimeError):  # not the main thread
+                asyncio.get_running_loop().add_signal_handler(number, self._asked_to_end, number)
         self.push_screen(self._machine)
         self.set_interval(1.0, self._tick)
         self.reader.start()
 
+    def _asked_to_end(self, number: int) -> None:
+        """Leave the terminal as it was, as after any other end."""
+        self.exit(return_code=128 + number)
+
     async def on_unmount(self) -> None:
-        """The reader does not outlive the screen."""
-        self.reader.end()
+        """Tell the reader to stop; whoever runs this waits for it once the terminal is as it was."""
+        self.reader.end(patience=0.0)
 
     # -- news -------------------------------------------------------------------------------------------
 

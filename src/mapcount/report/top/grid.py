@@ -133,7 +133,7 @@ class Grid(ScrollView, Generic[R], can_focus=True):
             [
                 (
                     _placed(column.heading, width, left=column.left),
-                    SORTED if column.sorts == sort else HEADING,
+                    SORTED if column.sorts_by(sort) else HEADING,
                 )
                 for column, width in self._columns()
             ],

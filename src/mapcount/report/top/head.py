@@ -137,7 +137,8 @@ def _folios(sizes: Sequence[FolioSize], mistaken_kib: int, *, known: bool) -> Te
     text = Text(f"{plural(folios, 'large folio')} ({about(memory)})")
     unknown = sum(row.not_judged for row in sizes)
     if wrong := sum(row.mistaken_for_shared for row in sizes):
-        text.append(f", {count(wrong)} of one process alone mistaken for shared: {about(mistaken_kib)}", BAD)
+        text.append(", ")
+        text.append(f"{count(wrong)} of one process alone mistaken for shared: {about(mistaken_kib)}", BAD)
     elif not unknown:
         text.append("; the kernel is not mistaken about any of them")
     if unknown:

@@ -33,7 +33,7 @@ class Column(Generic[R]):
     width: int
     cell: Callable[[R], Cell | str]
     sorts: str = ""
-    """The order that this column stands for, if any."""
+    """The order that this column stands for, if any; `pss-change` stands for `change` as well."""
     left: bool = False
     """Words begin at the left, numbers end at the right."""
     tail: bool = False
@@ -42,6 +42,10 @@ class Column(Generic[R]):
     """The width that it takes where there is room; 0: no more than `width`."""
     leave_out: int = 0
     """Where there is too little room, columns with the highest number are left out first; 0: never."""
+
+    def sorts_by(self, order: str) -> bool:
+        """Does it show what rows are sorted by?"""
+        return bool(order) and (self.sorts == order or self.sorts.endswith(f"-{order}"))
 
     def of(self, row: R) -> Cell:
         """The cell of a row."""

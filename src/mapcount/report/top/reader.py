@@ -24,8 +24,8 @@ from mapcount.report.top.interruptible import Interruptible, Stopped
 from mapcount.report.top.pace import Pace
 from mapcount.report.top.watch import Audited, Glanced, Looked, Rollup
 
-GLANCE_SHARE, LOOK_SHARE, AUDIT_SHARE, OPEN_SHARE = 0.012, 0.012, 0.016, 0.04
-"""Of one core, at most. The first three together leave 1 of 5 % to the screen, and so does the last."""
+GLANCE_SHARE, LOOK_SHARE, AUDIT_SHARE, OPEN_SHARE = 0.01, 0.01, 0.015, 0.035
+"""Of one core, at most. The first three together leave 1.5 of 5 % to the screen, and so does the last."""
 PROGRESS_EVERY = 0.2
 """Seconds between two words about progress."""
 
@@ -243,9 +243,9 @@ class Reader:
     def _audit(self) -> None:
         began, cpu = self._clock(), time.thread_time()
         try:
-            rollups = self._rollups()[0] if self._rollup else {}
+            rollups, unreadable = self._rollups() if self._rollup else ({}, [])
             if rollups:
-                self._tell(Glanced(began, rollups, dict(self._names)))
+                self._tell(Glanced(began, rollups, dict(self._names), unreadable))
             overview = ask([Interruptible(self._source, self._check)], self._selection, self._progress)
         except NothingSelected as reason:
             self._tell(Nobody(str(reason)))
@@ -268,6 +268,7 @@ class Reader:
             rollup = self._rollup(pid)
             overview = ask([one], Selection(pids=(pid,)))
         except Unreadable as reason:
+            self._changes.read(pid, {}, began)
             self._tell(Looked(began, pid, None, {}, reason))
         else:
             self._changes.read(pid, rollup, began)
