@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 from doc_parts import table
+from mapcount.check.races import mapping
 from mapcount.check.races.acts import PROGRAMS
 from mapcount.check.races.catalogue import RACES
 from mapcount.check.races.choose import Chosen, explore_races
@@ -66,3 +68,9 @@ def race_mutations() -> str:
         what = f"`{broken.property}`: {broken.message}"
         rows.append((f"`{mutation.name}`", mutation.sentence, shown, what, len(broken.moves)))
     return table(("mutation", "what is done wrong", "race", "what is broken", "steps"), rows)
+
+
+@_part
+def race_program() -> str:
+    """One program, as it is explored."""
+    return "\n".join(["```python", inspect.getsource(mapping.unmap_pmd).rstrip(), "```"])
