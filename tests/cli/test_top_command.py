@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -31,7 +32,7 @@ LEAVE = b"\x1b[?1049l"
 
 
 def in_terminal(
-    act: Callable[[int, int], object], *arguments: object, term: str = "xterm"
+    act: Callable[[int, int], object], *arguments: object, **environment: str
 ) -> tuple[int, bytes]:
     """Start it in a terminal of its own, act once the demo is on the screen; exit code and all it wrote."""
     terminal, other_end = pty.openpty()
@@ -42,7 +43,7 @@ def in_terminal(
         stdout=other_end,
         stderr=other_end,
         start_new_session=True,
-        env=os.environ | {"TERM": term, "COLUMNS": "80", "LINES": "24"},
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"} | environment,
     )
     os.close(other_end)
     wrote, acted, end = b"", False, time.monotonic() + PATIENCE
@@ -73,6 +74,15 @@ def test_it_ends_at_once_and_leaves_the_terminal_clean(key: bytes) -> None:
     assert b"Traceback" not in wrote
 
 
+def test_without_colour_everything_can_be_read() -> None:
+    """NO_COLOR leaves the terminal's own two, and what is mistaken still stands out."""
+    code, wrote = in_terminal(lambda terminal, _: os.write(terminal, b"q"), "--from", DEMO, NO_COLOR="1")
+    assert 0 == code
+    codes = {code for codes in re.findall(rb"\x1b\[([0-9;]*)m", wrote) for code in codes.split(b";")}
+    assert codes <= {b"", b"0", b"1", b"4", b"7", b"39", b"49"}
+    assert re.search(rb"\x1b\[1[;0-9]*m16 of one process alone mistaken", wrote)
+
+
 def test_a_signal_leaves_the_terminal_clean_too() -> None:
     """Asked to end by kill, it does, with the exit code that a shell expects."""
     code, wrote = in_terminal(lambda _, pid: os.kill(pid, signal.SIGTERM), "--from", DEMO)
@@ -82,7 +92,7 @@ def test_a_signal_leaves_the_terminal_clean_too() -> None:
 
 def test_a_terminal_that_cannot_is_told_what_can() -> None:
     """Exit code 2, before anything is drawn."""
-    code, wrote = in_terminal(lambda *_: None, "--from", DEMO, term="dumb")
+    code, wrote = in_terminal(lambda *_: None, "--from", DEMO, TERM="dumb")
     assert 2 == code
     assert b"mapcount audit --from" in b" ".join(wrote.split())
     assert ENTER not in wrote

@@ -204,6 +204,16 @@ def test_nobody_is_left(begin: Begin) -> None:
     assert [10] == [row.process.pid for row in talk.next(Audited).overview.rows]
 
 
+def test_all_that_were_asked_for_by_number_have_exited(begin: Begin) -> None:
+    """Then that is said; a number does not come back as the same process."""
+    talk = Talk(selection=Selection(pids=(10, 9)))
+    reader = begin(talk)
+    talk.next(Audited)
+    talk.source.processes = [each for each in talk.source.processes if each.pid == 11]
+    reader.now()
+    assert "every process that was asked for has exited" == talk.next(Nobody).reason
+
+
 def test_a_capture_is_written(begin: Begin, tmp_path: Path) -> None:
     """While reading goes on afterwards; what is there already stays."""
     talk = Talk()

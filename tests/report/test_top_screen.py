@@ -224,6 +224,26 @@ def test_nobody_is_left() -> None:
     watched(act, made, rollups={9: 1, 10: 1, 11: 1})
 
 
+class Broken(MemorySource):
+    """A machine that fails when its processes are listed."""
+
+    def pids(self) -> list[int]:
+        """Not possible."""
+        raise OSError(5, "Input/output error", "/proc")
+
+
+def test_what_cannot_go_on_ends_it() -> None:
+    """With the error, which the command then says on an ordinary terminal."""
+
+    async def act(top: Shown) -> None:
+        while top.app.return_value is None:
+            await top.pilot.pause(0.02)
+
+    error = watched(act, Broken(), rollups={}).return_value
+    assert isinstance(error, OSError)
+    assert "/proc" == error.filename
+
+
 def test_a_capture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To a name that is asked for, and never in place of something."""
     monkeypatch.chdir(tmp_path)

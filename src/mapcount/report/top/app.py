@@ -67,7 +67,7 @@ class Top(App[Exception]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`rollup` gives smaps_rollup of a process; None: `source` is a capture, and never changes."""
-        super().__init__()
+        super().__init__(ansi_color=True)  # the terminal's own colours, and with NO_COLOR none at all
         self.theme = "ansi-dark"
         self._source, self._live, self._clock = source, rollup is not None, clock
         self.reader = Reader(source, selection, self._hear, rollup=rollup, interval=interval, clock=clock)

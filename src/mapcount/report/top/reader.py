@@ -226,6 +226,8 @@ class Reader:
         """smaps_rollup of everybody who is meant. Raises NothingSelected."""
         assert self._rollup
         source = Interruptible(self._source, self._check)
+        if (asked := self._selection.pids) and all(source.absent(pid) for pid in asked):
+            raise NothingSelected("every process that was asked for has exited")
         selected = select(source, self._selection)
         rollups: dict[int, Rollup] = {}
         unreadable = list(selected.unreadable)
