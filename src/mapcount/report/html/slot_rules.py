@@ -31,7 +31,7 @@ def fired(before: Folio, after: Folio, mm_id: int, names: Mapping[int, str], *, 
     if after.hugetlb:
         return Fired("hugetlb folio", f"no owner slots, mapped whole: total {change}")
     if after.slots is None or before.slots is None:
-        return Fired("no owner slots", f"total {change}; who owns it is guessed from the first page's count")
+        return Fired("no owner slots", f"total {change}; shared or not is guessed from it and the first page")
     who = names.get(mm_id, f"mm {mm_id}")
     if new:
         return Fired("new folio", f"total = {total} and slot 0 = {who}:{n}, no lock: nobody else sees it yet")
