@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mapcount.replay import engine
 from mapcount.replay.trace import Op, TraceError
-from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, Flavour
+from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, Flavour
 
 from .reference import Event, Shape, Told, folios_of, refused, replayed, rows_of, told, window_of
 
@@ -277,3 +277,18 @@ def test_slices_of_a_window_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyP
         outcomes.add((*outcome, caught.value.row, str(caught.value)))
     (only,) = outcomes
     assert len(events) + 1 == only[-2]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_however_many_folios_are_wrong_the_first_event_is_told(threads: int) -> None:
+    """When every folio of many blocks has illegal events, the message is of the trace's first one."""
+    folios = 20_000
+    shapes: list[Shape] = [(2, False)] * folios
+    order = np.random.default_rng(2).permutation(folios).tolist()
+    maps: list[Event] = [(folio, 1, Op.MAP_PTES, 0, 1) for folio in order]
+    unmaps: list[Event] = [(folio, 2, Op.UNMAP_PTES, 0, 1) for folio in reversed(order)]
+    for flavour in (NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT):
+        with pytest.raises(TraceError) as caught:
+            replayed(flavour, shapes, [*maps, *unmaps, *unmaps], threads=threads)
+        assert folios == caught.value.row
+        assert f"folio {order[-1]}, mm 2" in str(caught.value)

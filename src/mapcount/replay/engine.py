@@ -28,7 +28,7 @@ from mapcount.replay.grouping import (
     scatter,
     sort_block,
 )
-from mapcount.replay.groups import replay_folios
+from mapcount.replay.groups import first_bad, replay_folios
 from mapcount.replay.illegal import impossible, unsound
 from mapcount.replay.lanes import AHEAD
 from mapcount.replay.pages import PageMapcounts, count_pages
@@ -46,6 +46,7 @@ EVENTS_PER_FOLIO, MOST_EVENTS = 4, 1 << 23
 RANKS = 1 << 12
 """Folios with so many events in a window, or more, are taken to have as many as each other."""
 NO_ROWS = np.zeros(0, np.uint32)
+NEVER = (1 << 32) - 1
 SLICE = 1 << 16
 """Events that are sorted at a time by each thread when there are few folios: they fit in its cache."""
 SLICE_PER_FOLIO = 16
@@ -72,7 +73,9 @@ class _Desk:
         self.counted = np.zeros(LANES_COUNTED, np.int32)
         self.tally: Tally = np.zeros((MOST_ORDER + 1, 2, KINDS), np.int64)
         self.bad = np.zeros((2 * block + 1, 4), np.int64)
-        """Twice: a folio's first illegal event by its pages, and by the other rules."""
+        """A block's illegal events (`groups.note`): of a folio the first by its pages, and by other rules."""
+        self.found: list[NDArray[np.int64]] = []
+        """Those of all blocks so far."""
 
     def room(self, events: int, *, indexed: bool) -> None:
         """Have space for so many sorted events."""
@@ -149,13 +152,14 @@ class Engine:
         rows = _frozen(NO_ROWS if window.rows is None else window.rows)
         when = (rows, window.first, columns[5])
         list(self._map(lambda desk, share: self._replay_blocks(desk, share, ends, when), self._desks, shares))
-        bad = [(*map(int, one),) for desk in self._desks for one in desk.bad[1 : 1 + desk.bad[0, 0]]]
-        if bad:
-            folio = columns[0][low:high]
-            found = [
-                (low + int(np.flatnonzero(folio == f)[nth]), f, why, after) for f, nth, why, after in bad
-            ]
-            i, f, why, after = min(found, key=lambda one: one[0])
+        found = [some for desk in self._desks for some in desk.found]
+        if found:
+            bad = np.concatenate(found)
+            nth = np.full(len(self.folios), NEVER, np.uint32)
+            np.minimum.at(nth, bad[:, 0], bad[:, 1].astype(np.uint32))
+            i = first_bad(columns[0], low, high, nth, np.zeros(len(nth), np.uint32))
+            f = int(columns[0][i])
+            (_, _, why, after), *_ = bad[(bad[:, 0] == f) & (bad[:, 1] == nth[f])].tolist()
             shape = int(self.folios.shapes(f, f + 1)[0])
             raise impossible(window, window.row(i), why, after, shape, self.folios.first)
 
@@ -216,7 +220,10 @@ class Engine:
             self.pages is not None, first, desk.packed, desk.lanes, desk.wide, desk.counted, desk.tally,
             desk.bad, desk.counts, desk.ranked,
         )  # fmt: skip
-        if not desk.bad[0, 0]:
+        if desk.bad[0, 0]:
+            desk.found.append(desk.bad[1 : 1 + desk.bad[0, 0]].copy())
+            desk.bad[0, 0] = 0
+        if not desk.found:
             for scheme in self.schemes:
                 scheme.replay(words, index, starts, self.folios, f, folios, when)
 

@@ -79,3 +79,14 @@ def note(lanes: Any, which: Any, t: int, noted: Any, bad: Any) -> None:
             n = bad[0, 0] + 1
             bad[0, 0] = n
             bad[n, 0], bad[n, 1], bad[n, 2], bad[n, 3] = which[k], t, lanes[WRONG + k], lanes[TOTAL + k]
+
+
+@jit
+def first_bad(folio: Any, low: int, high: int, nth: Any, seen: Any) -> int:
+    """Which of the events [low, high) is the first illegal one? `nth`: which of its folio's events is."""
+    for i in range(np.uint64(low), np.uint64(high)):
+        f = np.uint64(folio[i])
+        if seen[f] == nth[f]:
+            return np.int64(i)
+        seen[f] += np.uint32(1)
+    return high
