@@ -210,6 +210,23 @@ def test_a_process_that_exits_while_it_is_open() -> None:
     watched(act, made, rollups=rss)
 
 
+def test_a_process_that_exits_before_it_is_opened() -> None:
+    """There is nothing to show but why."""
+    made = source()
+
+    async def act(top: Shown) -> None:
+        await top.until("big", READ)
+        await top.press("enter")
+        await top.until("1000000")
+        await top.press("escape", "down")
+        made.processes = [each for each in made.processes if each.pid == 10]
+        await top.press("enter")
+        await top.until("no such process")
+        assert "1000000" not in top.text()
+
+    watched(act, made, rollups={9: 32, 10: 192, 11: 400})
+
+
 def test_nobody_is_left() -> None:
     """When every process has exited that is what the screen says."""
     made = source()

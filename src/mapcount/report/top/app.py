@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -18,7 +19,14 @@ from textual.message import Message
 from mapcount.audit.regions import OpenedProcess
 from mapcount.live.selection import Selection
 from mapcount.live.snapshot import Source
-from mapcount.report.top.head import ages, as_many_as_fit, draw_machine, draw_process, draw_region
+from mapcount.report.top.head import (
+    ages,
+    as_many_as_fit,
+    draw_machine,
+    draw_process,
+    draw_region,
+    draw_unread,
+)
 from mapcount.report.top.help import HELP, draw_notes
 from mapcount.report.top.opened import (
     RegionLine,
@@ -28,7 +36,7 @@ from mapcount.report.top.opened import (
     size_listing,
 )
 from mapcount.report.top.pace import Meter
-from mapcount.report.top.processes import process_listing
+from mapcount.report.top.processes import age, process_listing
 from mapcount.report.top.reader import Failed, News, Nobody, Opened, Progress, Reader, Saved, Wanted
 from mapcount.report.top.screens import ListScreen, TextScreen
 from mapcount.report.top.watch import Audited, Glanced, Line, Looked, Rollup, Watch
@@ -155,7 +163,7 @@ class Top(App[Exception]):
 
     def draw(self) -> None:
         """The screen in front, as things are."""
-        screen, opened = self.screen, self.opened
+        screen, opened, start = self.screen, self.opened, self._wanted.start
         if screen is self._machine:
             machine = self._source.machine
             overview = self.known.overview
@@ -164,10 +172,13 @@ class Top(App[Exception]):
                 list(self.known.lines.values()),
                 overview.folios if overview else (),
             )
-        elif opened and screen is self._process and self._process:
-            self._process.show(draw_process(opened, self._gone), region_lines(opened), opened.sizes)
-        elif opened and screen is self._region and self._region and self._wanted.start is not None:
-            self._region.show(draw_region(opened, self._wanted.start, self._gone), opened.folios)
+        elif self._process and screen is self._process:
+            if opened:
+                self._process.show(draw_process(opened, self._gone), region_lines(opened), opened.sizes)
+            else:
+                self._process.show(draw_unread(self._gone), (), ())
+        elif self._region and screen is self._region and opened and start is not None:
+            self._region.show(draw_region(opened, start, self._gone), opened.folios)
         self._fresh, self._drawn_at = False, self._clock()
         self._draw_state()
 
@@ -205,7 +216,7 @@ class Top(App[Exception]):
             wait = None if self.paused else self.reader.audits.wait(now)
             parts += ages(self.known, now, wait)
         elif self.opened:
-            parts.append(f"read {int(now - self._opened_at)}s ago")
+            parts.append(f"read {age(now - self._opened_at)} ago")
         share = self._meter.share()
         if share is not None:
             parts.append(f"{100 * share:.1f} % of a core")
@@ -234,7 +245,7 @@ class Top(App[Exception]):
     def open(self, row: object) -> None:
         """A process, or a region of the open one."""
         if isinstance(row, Line):
-            self._process = ListScreen(self, region_listing(), size_listing())
+            self._process, self.opened = ListScreen(self, region_listing(), size_listing()), None
             self._want(Wanted(row.pid), self._process)
         elif isinstance(row, RegionLine) and self.opened:
             self._region = ListScreen(self, folio_listing(self.opened.machine.page_size >> 10))
@@ -264,7 +275,7 @@ class Top(App[Exception]):
     def save(self, name: str) -> None:
         """Write one."""
         if name.strip():
-            self.reader.save(Path(name.strip()).expanduser())
+            self.reader.save(Path(os.path.expanduser(name.strip())))
             self._note("writing a capture ...")
 
 

@@ -81,6 +81,11 @@ def draw_process(opened: OpenedProcess, gone: str) -> Text:
     return _joined(lines)
 
 
+def draw_unread(gone: str) -> Text:
+    """A process that is to be opened and was not read yet; `gone`: and cannot be."""
+    return Text(visible(gone), BAD) if gone else Text("reading what it maps ...")
+
+
 def draw_region(opened: OpenedProcess, start: int, gone: str) -> Text:
     """One region that is open."""
     process, size = opened.process, opened.machine.page_size

@@ -302,7 +302,7 @@ class Reader:
                 reading=Reading,
                 progress=lambda done, of: self._progress("capture", done, of),
             )
-        except (CannotHere, NothingSelected, FileExistsError, NotADirectoryError) as error:
+        except (CannotHere, ValueError, FileExistsError, NotADirectoryError) as error:
             self._tell(Saved(None, str(error)))
         except OSError as error:
             self._tell(Saved(None, f"{error.filename or target}: {error.strerror}"))

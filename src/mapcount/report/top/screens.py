@@ -44,6 +44,8 @@ KEYS = (
     *(("Enter", "open"), ("/", "filter"), ("s", "sort"), ("f", "folios"), ("p", "pause"), ("r", "now")),
     *(("c", "save"), ("n", "notes"), ("?", "help"), ("q", "quit")),
 )
+DEEPER = (("Enter", "open"), ("f", "folios"))
+"""Keys that mean nothing where there is nothing deeper."""
 TEXT_KEYS = (("Esc", "back"), ("q", "quit"))
 
 
@@ -113,7 +115,11 @@ class ListScreen(Screen[None]):
         yield from self._grids
         yield self._state
         yield self._prompt
-        yield Keys(KEYS)
+        yield Keys(KEYS if len(self._grids) > 1 else [key for key in KEYS if key not in DEEPER])
+
+    def on_mount(self) -> None:
+        """Show what is known already."""
+        self._commands.draw()
 
     @property
     def listing(self) -> Listing[Any]:
