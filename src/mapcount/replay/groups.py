@@ -82,7 +82,7 @@ def note(lanes: Any, which: Any, t: int, noted: Any, bad: Any) -> None:
 
 
 @jit
-def first_bad(folio: Any, low: int, high: int, nth: Any, seen: Any) -> int:
+def first_bad(folio: Any, low: int, high: int, nth: Any, seen: Any) -> Any:
     """Which of the events [low, high) is the first illegal one? `nth`: which of its folio's events is."""
     for i in range(np.uint64(low), np.uint64(high)):
         f = np.uint64(folio[i])
