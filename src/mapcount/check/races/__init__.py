@@ -12,7 +12,8 @@ state what must hold.
     rules       the rules that the order of accesses follows, each of which can be broken
     folio       the cells of a folio; its lock, references, adding and removing mappings
     tables      page tables, and who can read a page: the truth
-    mapping     programs: unmap, fork, write fault, PMD split, swap-in
+    mapping     programs: unmap, fork, splitting a PMD
+    faults      programs: the write fault and its decision, swap-in
     gup         programs: pins and references by GUP
     reclaim     programs: leaving the swap cache, page-out, migration
     start       how a race begins, counted by `mapcount.tracking`

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mapcount.check.races import gup, mapping, reclaim
+from mapcount.check.races import faults, gup, mapping, reclaim
 from mapcount.check.races.folio import FolioOps
 from mapcount.check.races.memory import Steps
 from mapcount.check.races.tables import Table
@@ -54,13 +54,13 @@ PROGRAMS: dict[str, Program] = {
             "write-fault",
             "write to a page mapped read-only by a PTE: reuse or copy",
             "r",
-            lambda w: lambda folio: mapping.write_fault(folio, w.table, w.page),
+            lambda w: lambda folio: faults.write_fault(folio, w.table, w.page),
         ),
         Program(
             "write-fault-pmd",
             "write to a folio mapped read-only by a PMD: reuse it or split the PMD",
             "R",
-            lambda w: lambda folio: mapping.write_fault_pmd(folio, w.table),
+            lambda w: lambda folio: faults.write_fault_pmd(folio, w.table),
         ),
         Program(
             "unmap",
@@ -128,7 +128,7 @@ PROGRAMS: dict[str, Program] = {
             "swap-in",
             "fault in pages that are still in the swap cache",
             "s",
-            lambda w: lambda folio: mapping.swap_in(folio, w.table, w.pages),
+            lambda w: lambda folio: faults.swap_in(folio, w.table, w.pages),
             swap_cache=True,
         ),
         Program(
