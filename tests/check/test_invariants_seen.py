@@ -99,7 +99,7 @@ def outcome(world: World, change: dict[int, int], whole: int) -> dict[str, int]:
         for column, value in (SLOTS | change).items():
             lanes[column : column + L] = value
         base = np.array([0, 0, search.rules.most], np.int32)
-        odd = encode(lanes, search.rules, np.int32(3), np.int32(whole), base, codes)
+        odd = encode(lanes, search.rules, np.int32(3), np.int32(whole), base, L, codes)
         assert odd == bool((codes < 0).any())
         faults = np.zeros((FAULTS, 5), np.int64)
         held = np.zeros((5, L), np.int32)

@@ -106,33 +106,31 @@ def gather(row: Any, decoded: Any, held: Any) -> Any:
 
 @jit
 def place(numbers: Any, i: int, to: Any, rules: Any, moved: Any, base: Any) -> Any:
-    """The key after mm `i`'s number became `to`. `base[o]`: where the codes of old MM id `o` now begin."""
-    mms = rules.mms
-    for j in range(mms):
-        moved[j] = numbers[j]
-        base[j + 1] = j
-    moved[i] = to
-    if rules.reduced:
-        j = i
-        while j + 1 < mms and moved[j + 1] < to:
-            moved[j] = moved[j + 1]
-            base[j + 2] = j
-            j += 1
-        while j > 0 and moved[j - 1] > to:
-            moved[j] = moved[j - 1]
-            base[j] = j
-            j -= 1
-        moved[j] = to
-        base[i + 1] = j
-        for o in range(1, mms + 1):
-            first = base[o]
-            while first > 0 and moved[first - 1] == moved[first]:
-                first -= 1
-            base[o] = first
+    """The key after mm `i`'s number became `to`, with mms in ascending order of their numbers again.
+
+    `base[o]`: where the codes of what was MM id `o` now begin.
+    """
+    mms, j = rules.mms, i
+    for k in range(mms):
+        moved[k] = numbers[k]
+        base[k + 1] = k
+    while j + 1 < mms and moved[j + 1] < to:
+        moved[j] = moved[j + 1]
+        base[j + 2] = j
+        j += 1
+    while j > 0 and moved[j - 1] > to:
+        moved[j] = moved[j - 1]
+        base[j] = j
+        j -= 1
+    moved[j] = to
+    base[i + 1] = j
     key = np.uint64(0)
-    for j in range(mms):
-        key |= np.uint64(moved[j]) << np.uint64(j * rules.bits)
-        base[j + 1] *= rules.most
+    for k in range(mms):
+        key |= np.uint64(moved[k]) << np.uint64(k * rules.bits)
+        first = base[k + 1]
+        while first > 0 and moved[first - 1] == moved[first]:
+            first -= 1
+        base[k + 1] = first * rules.most
     return key
 
 
@@ -210,6 +208,8 @@ def expand(
     numbers, moved = np.zeros(rules.mms, np.int32), np.zeros(rules.mms, np.int32)
     base, codes = np.zeros(rules.mms + 1, np.int32), np.zeros(L, np.int64)
     describe(lanes, rules)
+    for i in range(rules.mms):
+        base[i + 1] = i * rules.most
     for at in range(begin, end):
         if stop[0]:
             return
@@ -237,7 +237,9 @@ def expand(
                     continue
                 if n < 0:
                     n = gather(source.frontier[row], decoded, held)
-                leads = place(numbers, i, to, rules, moved, base)
+                leads = key ^ (np.uint64(mine ^ to) << np.uint64(i * rules.bits))
+                if rules.reduced:
+                    leads = place(numbers, i, to, rules, moved, base)
                 there = find(target, leads, mix(leads), True)
                 if there < 0:
                     stop[0] = 1
@@ -251,14 +253,14 @@ def expand(
                 for q in range(0, n, L):
                     apply(event, lanes, held, q, total, entire, mapped, rules)
                     many = min(L, n - q)
-                    if encode(lanes, rules, total_then, whole_then, base, codes):
+                    if encode(lanes, rules, total_then, whole_then, base, many, codes):
                         note(lanes, rules, total_then, whole_then, many, held, q, key, i, e, codes, faults)
                     add(target, there, codes, many)
 
 
 @jit
-def encode(lanes: Any, rules: Any, total: Any, whole: Any, base: Any, codes: Any) -> Any:
-    """Each lane's code after its event, -1 for what has none. Returns whether there are such lanes."""
+def encode(lanes: Any, rules: Any, total: Any, whole: Any, base: Any, n: int, codes: Any) -> Any:
+    """The codes of `n` lanes after their event, -1 for what has none. Returns whether there are such."""
     per_slot, most, mms = np.int64(1 + rules.mms * rules.most), i32(rules.most), i32(rules.mms)
     at = PAGES if rules.any_level else ENTIRE
     odd = False
@@ -271,8 +273,8 @@ def encode(lanes: Any, rules: Any, total: Any, whole: Any, base: Any, codes: Any
         wrong |= (count0 < 0) | (count1 < 0) | (count0 > most) | (count1 > most)
         wrong |= (owner0 == owner1) & (owner0 != 0)
         codes[k] = -1 if wrong else 0
-        odd |= wrong
-    for k in range(L):
+        odd |= wrong & (k < n)
+    for k in range(n):
         if odd and codes[k] < 0:
             continue
         owner0, owner1 = lanes[OWNER0 + k], lanes[OWNER1 + k]
