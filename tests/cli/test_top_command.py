@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 from mapcount.cli import mapcount
+from mapcount.report.top.processes import ORDERS
 
 DEMO = Path(__file__).parents[2] / "captures" / "demo.capture"
 top = import_module("mapcount.cli.top")
@@ -135,6 +136,11 @@ def test_what_is_no_terminal_is_named(closed: str) -> None:
     assert 2 == done.returncode
     if closed == "stdout":
         assert b"standard output is none; there: mapcount audit" in b" ".join(done.stdout.split())
+
+
+def test_processes_can_be_sorted_as_the_option_says() -> None:
+    """`--sort` takes what the screen can sort by, and no other."""
+    assert set(ORDERS) == set(top.SORT)
 
 
 def test_help_needs_no_textual() -> None:

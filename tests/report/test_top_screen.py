@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from tests.report.top_screens import Shown, watched
 
 from mapcount.live.snapshot import Source
 from mapcount.report.top.grid import Grid
-from mapcount.report.top.screens import Prompt
+from mapcount.report.top.help import HELP
+from mapcount.report.top.screens import KEYS, Prompt
+from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT
 
 HOSTILE = [
     "\x1b[31mred",
@@ -166,6 +169,26 @@ def test_notes_and_help() -> None:
         await top.press("q")
 
     watched(act)
+
+
+def test_every_key_is_explained() -> None:
+    """What the last line names stands in the help and in docs/top.md as well."""
+    document = (Path(__file__).parents[2] / "docs" / "top.md").read_text(encoding="utf-8")
+    table = document.partition("| key | does |")[2].partition("## ")[0]
+    for key, _ in KEYS:
+        assert re.search(rf"(^|  ){re.escape(key)} +\w", HELP.plain, re.MULTILINE), key
+        assert re.search(rf"^\|.*{re.escape(key)}\b.*\|.*\|$|`{re.escape(key)}`", table, re.MULTILINE), key
+
+
+def test_a_kernel_without_page_mapcounts() -> None:
+    """There it is the other way round: what it would be with them."""
+
+    async def act(top: Shown) -> None:
+        await top.until("under page-mapcount", "big", READ)
+        await top.press("enter")
+        await top.until("10 (big)", "under page-mapcount", "1000000")
+
+    watched(act, source(flavour=NO_PAGE_MAPCOUNT), rollups={9: 32, 10: 192, 11: 400})
 
 
 def test_a_machine_that_changes() -> None:
