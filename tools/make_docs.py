@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = "100"
-PART_MODULES = ("doc_parts", "exactness_parts", "race_parts")
+PART_MODULES = ("doc_parts", "exactness_parts", "race_parts", "tutorial_parts")
 """Modules beside this one that make generated parts: each has them in `PARTS`, by name."""
 ELLIPSIS = "..."
 
