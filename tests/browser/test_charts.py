@@ -76,7 +76,7 @@ def test_charts_fit_the_screen(
         box = (seen.page.get_attribute(".chart svg", "viewBox") or "").split()
         assert abs(width - float(box[2])) < 2
         seen.page.set_viewport_size({"width": screen[1], "height": screen[0]})
-        seen.page.wait_for_function("innerWidth === " + str(screen[1]))
+        assert screen[1] == seen.page.evaluate("innerWidth")
         assert not seen.scrolls_sideways()
         assert [] == seen.complaints
 

@@ -203,7 +203,7 @@ def test_a_line_of_the_story_leads_to_its_step(browser: Browser, told: tuple[Pat
         seen.page.click(".source li[data-step='3']")
         assert "step 4 of 18" == seen.text("#at")
         assert "no slot is free" in seen.text("#told")
-        seen.page.wait_for_function("location.hash === '#step=4'")
+        seen.page.wait_for_url("**#step=4")
 
 
 def test_kernels_are_shown_or_not(browser: Browser, told: tuple[Path, dict[str, Any]]) -> None:

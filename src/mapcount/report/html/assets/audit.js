@@ -30,7 +30,7 @@ function figure(title, now, after, { least = false } = {}) {
   const words = delta ? el("b", {}, `${least ? "at least " : ""}${signedAbout(delta)}`) : nothing;
   return el("div", { class: "figure" },
     el("h3", {}, title),
-    el("div", { class: "number" }, about(after), el("small", {}, ` now ${about(now)}`)),
+    el("div", { class: "number" }, about(after), " ", el("small", {}, `now ${about(now)}`)),
     el("div", { class: "delta" }, words));
 }
 
