@@ -20,8 +20,8 @@ FEW = 40
 """A group of more races than that is summed up in a line; broken ones are shown all the same."""
 MOST_SHOWN = 12
 """Broken races of one group that are listed; JSON has all."""
-CHANGES = 23
-"""Columns for what a step changed."""
+CHANGES, LEAST_CHANGES = 23, 12
+"""Columns for what a step changed; in a narrow terminal a quarter of it, but no fewer than the second."""
 NUMBER = 3
 PROPERTY_WORDS = {True: ("holds", ""), False: ("BROKEN", "bold red"), None: ("so far", "yellow")}
 INDENT = 2
@@ -115,10 +115,11 @@ def draw_interleaving(race: Mapping[str, Any], *, width: int = 100) -> Iterator[
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("", width=NUMBER, justify="right")
     names = [thread["name"] for thread in race["threads"]]
-    room = (width - NUMBER - 1 - CHANGES - 1) // len(names) - 1
+    changes_room = min(CHANGES, max(LEAST_CHANGES, width // 4))
+    room = (width - NUMBER - 1 - changes_room - 1) // len(names) - 1
     for name in names:
         table.add_column(name, width=max(room, 10), overflow="fold")
-    table.add_column("changes", width=CHANGES, overflow="fold")
+    table.add_column("changes", width=changes_room, overflow="fold")
     for number, step in enumerate(race["interleaving"], 1):
         label = step["step"] if step["read"] is None else f"{step['step']} {step['read']}"
         columns = [label if name == step["thread"] else "" for name in names]
