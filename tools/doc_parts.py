@@ -62,19 +62,6 @@ def yes(flag: bool) -> str:
 
 
 @part
-def prefork() -> str:
-    """What the README shows of the first scenario: the step in which the kernel goes wrong, and the sum."""
-    command = "mapcount run scenarios/prefork.scn"
-    (lines,) = outputs((command,))
-    starts = [i for i, line in enumerate(lines) if line[:4].strip().isdigit()]
-    (exit_,) = [i for i in starts if lines[i].split()[1:3] == ["P", "exit"]]
-    (summary,) = [i for i, line in enumerate(lines) if line.startswith("summary")]
-    after = [i for i in starts if i > exit_]
-    shown = [*lines[:2], ELLIPSIS, *lines[exit_ : after[1]], ELLIPSIS, *lines[summary:]]
-    return "\n".join(["```console", f"$ {command}", *shown, "```"])
-
-
-@part
 def audit_short() -> str:
     """What the README shows of an audit: what changes, and for whom."""
     command = "mapcount audit --from captures/demo.capture"
@@ -85,16 +72,6 @@ def audit_short() -> str:
     (sizes,) = [i for i, line in enumerate(lines) if line.startswith("Large folios by size")]
     shown = [*lines[:2], ELLIPSIS, *lines[rss : large + 1], ELLIPSIS, *lines[processes : sizes - 1], ELLIPSIS]
     return "\n".join(["```console", f"$ {command}", *shown, "```"])
-
-
-@part
-def compare_short() -> str:
-    """What the README shows of a comparison: a trace is made, and four schemes are judged on it."""
-    make = "mapcount replay --synthetic prefork --events 200000 --seed 1 -o prefork.trace"
-    names = ("two-slots", "one-slot", "n-slots:4", "exact")
-    judge = f"mapcount compare prefork.trace {' '.join(f'--scheme {name}' for name in names)}"
-    made, judged = outputs((make, judge))
-    return "\n".join(["```console", f"$ {make}", *made, f"$ {judge}", *judged, "```"])
 
 
 # -- docs/top.md -------------------------------------------------------------------------------------------
