@@ -22,7 +22,7 @@ run: $(STAMP)  ## the main job: a machine audited, a story on all flavours, one 
 	@$(BIN)/mapcount run scenarios/prefork.scn --flavour all
 	@$(BIN)/mapcount run scenarios/recorded/c_3_parent1st.anon64k.scn --on recording:recordings/no-page-mapcount.jsonl
 
-test: $(STAMP)  ## the whole test suite (under 4 minutes on 2 cores)
+test: $(STAMP)  ## the whole test suite (under 5 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n auto
 
 test-browser: $(STAMP)  ## the pages in a real browser: Debian's chromium, installed if it is missing
@@ -49,6 +49,10 @@ bench: $(STAMP)  ## the benchmarks, each with its peer measured in the same run
 	@$(BIN)/python benchmarks/fork_unmap.py
 	@$(BIN)/python benchmarks/folio_reader.py
 	@$(BIN)/python benchmarks/audit.py
+	@$(BIN)/python benchmarks/replay.py
+	@$(BIN)/python benchmarks/check.py
+	@$(BIN)/python benchmarks/races.py
+	@$(BIN)/python benchmarks/top.py
 
 clean:  ## remove everything that make created, but for built kernels
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
