@@ -244,6 +244,7 @@ def test_new_ones_first_then_the_longest_unread() -> None:
     assert 3 == changes.next()
     changes.read(3, rollup(0), 11.0)
     assert 3 == changes.next()
+    changes.seen({1: rollup(1), 2: rollup(2), 3: rollup(3) | {"Referenced": 9}})
     changes.read(3, rollup(3) | {"Referenced": 5}, 13.0)
     assert 2 == changes.next()
     changes.read(2, rollup(2), 14.0)

@@ -185,6 +185,7 @@ def test_nothing_is_read_while_paused(begin: Begin) -> None:
     reader.now()
     talk.next(Audited)
     talk.now += 1e6
+    reader.pause(True)  # so that it notices
     with pytest.raises(queue.Empty):
         talk.said.get(timeout=0.1)
     reader.pause(False)
