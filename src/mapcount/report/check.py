@@ -133,7 +133,10 @@ def _wrongly_shared(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     yield from hanging(f"{head}the folio, and it is called shared", width, INDENT, "yellow")
     yield whole(f"the shortest way there, {plural(len(found['path']), 'event')}:")
     yield from _path(found["path"])
-    yield from _how_long(found, width)
+    if data["stopped"]:
+        yield whole("how long it can last is known when all is explored")
+    else:
+        yield from _how_long(found, width)
     if found["endings"]:
         ends = [f"{word} ({count:,})" for word, count in found["endings"].items() if count]
         yield from hanging(f"events end it after which {'; '.join(ends)}", width, INDENT)
