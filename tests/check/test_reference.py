@@ -106,6 +106,18 @@ def test_agreement_can_be_bounded() -> None:
     assert 500 < found.states < 600
 
 
+def test_agreement_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C it is known how far it came, and nothing was exhausted."""
+    monkeypatch.setattr("mapcount.check.agreement.TOLD_EVERY", 50)
+
+    def interrupt(depth: int, waiting: int, states: int) -> None:
+        raise KeyboardInterrupt
+
+    found = agree(SMALL, progress=interrupt)
+    assert (True, False) == (found.interrupted, found.exhausted)
+    assert found.states > 50
+
+
 def test_a_broken_scheme_breaks_in_the_reference() -> None:
     """A scheme is asked for one thing: never to call a shared folio exclusive."""
     scheme = find("first-page")

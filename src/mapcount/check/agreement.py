@@ -54,6 +54,8 @@ class Agreement:
     """The first few."""
     exhausted: bool
     """Was everything reachable explored?"""
+    interrupted: bool = False
+    """Was it Ctrl-C that ended it?"""
 
 
 class Beside(Protocol):
@@ -73,7 +75,7 @@ def agree(
     most_states: int | None = None,
     progress: Progress | None = None,
 ) -> Agreement:
-    """Take every transition of the world both ways. Stops after `most_states` states.
+    """Take every transition of the world both ways. Stops after `most_states` states, and at Ctrl-C.
 
     `progress` is told of the depth, the states waiting and those found. Raises SchemeError where a scheme
     does not compile.
@@ -93,16 +95,19 @@ def agree(
         beside.put(state, move[0], counters)
 
     search.watch = watch
-    seen = 0
-    for seen, state in enumerate(search, 1):
-        if progress is not None and seen % TOLD_EVERY == 0:
-            progress(state.depth, search.states - seen, search.states)
-        if most_states is not None and search.states > most_states:
-            break
-    beside.flush()
+    seen, interrupted = 0, False
+    try:
+        for seen, state in enumerate(search, 1):
+            if progress is not None and seen % TOLD_EVERY == 0:
+                progress(state.depth, search.states - seen, search.states)
+            if most_states is not None and search.states > most_states:
+                break
+        beside.flush()
+    except KeyboardInterrupt:
+        interrupted = True
     return Agreement(
         world, scheme.name if scheme else None, search.states, search.transitions, search.depth,
-        time.perf_counter() - began, tuple(found), seen == search.states,
+        time.perf_counter() - began, tuple(found), seen == search.states and not interrupted, interrupted,
     )  # fmt: skip
 
 

@@ -203,8 +203,11 @@ def _agree(world: World, scheme: Scheme | None, most_states: int | None, *, as_j
     from mapcount.report.check import draw_agreement
     from mapcount.report.check_data import BROKEN, HOLDS, agreement_as_data
 
-    data = agreement_as_data(agree(world, scheme, most_states=most_states, progress=_progress))
+    found = agree(world, scheme, most_states=most_states, progress=_progress)
+    data = agreement_as_data(found)
     _print(data, draw_agreement, as_json=as_json)
+    if found.interrupted:
+        sys.exit(INTERRUPTED)
     sys.exit({HOLDS: 0, BROKEN: FINDING}.get(data["result"], CANNOT))
 
 
