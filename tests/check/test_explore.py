@@ -22,7 +22,7 @@ NARROW = {
     for name, cap in (("page-mapcount", 3), ("no-page-mapcount", 2), ("total-mapped-pages", 1))
 }
 KERNELS = FLAVOURS | NARROW
-SHAPES = [(1, 4, 2, True), (2, 2, 1, True), (3, 2, 1, False)]
+SHAPES = [(1, 4, 1, True), (2, 2, 1, True), (3, 2, 1, False)]
 """mms, pages, mappings of each page, PMDs?"""
 
 EVERY_KERNEL = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)

@@ -110,7 +110,7 @@ class Exploration:
     transitions: int
     """(state, event) pairs tried, DUP not told from MAP."""
     depth: int
-    """Every state within so many events was explored."""
+    """Every state within so many events of the start was met and judged."""
     layers: tuple[int, ...]
     """States by their distance from the start, in events."""
     seconds: float
