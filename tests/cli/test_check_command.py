@@ -114,6 +114,15 @@ def test_32_bits_are_scaled_down() -> None:
     assert "256M" in result.output
 
 
+def test_a_kernel_that_guesses() -> None:
+    """Before 6.15 nothing was claimed about "shared": the report says so, and how to see it be wrong."""
+    assert "--scheme first-page shows when it is wrong" in " ".join(
+        call(*SMALL, "--flavour", "v6.14").output.split()
+    )
+    assert "guesses" not in call(*SMALL).output
+    assert 1 == call("--mms", 2, "--pages", 2, "--scheme", "first-page").exit_code
+
+
 def test_the_reference_beside_it() -> None:
     """`--agree` takes every transition twice, and counts as many states as there are without symmetry."""
     agreed = json.loads(call(*SMALL[:4], "--agree", "--json").output)

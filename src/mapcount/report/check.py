@@ -12,6 +12,7 @@ from mapcount.report.check_data import BROKEN, HOLDS
 from mapcount.report.lines import hanging, whole
 from mapcount.report.words import plural, share
 from mapcount.scenario.syntax import visible
+from mapcount.tracking.flavour import FLAVOURS
 
 INDENT = 2
 LABEL = 14
@@ -26,6 +27,8 @@ def draw_check(data: Mapping[str, Any], *, width: int = 100) -> Iterator[Rendera
     yield Text()
     for one in data["invariants"]:
         yield from _invariant(one, width)
+    if _guesses(data):
+        yield from hanging(GUESS, width, len("note: "), "yellow")
     for one in data["invariants"]:
         if not one["holds"] and not one["informs"]:
             yield from _broken(one, width)
@@ -62,8 +65,20 @@ def _head(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     yield from hanging(what, width, INDENT, "bold")
     if world["slot_holds"]:
         real = 1 << (15 if world["bits"] == 32 else 31)
-        note = f"a slot holds {world['slot_holds']:,} mappings here, not {real:,}, so that it overflows soon"
+        holds = plural(world["slot_holds"], "mapping")
+        note = f"a slot holds {holds} here, not {real:,}, so that it overflows soon"
         yield from hanging(f"scaled down: {note}", width, INDENT, "yellow")
+
+
+def _guesses(data: Mapping[str, Any]) -> bool:
+    """Is it a kernel that has no owner slots?"""
+    return not data["scheme"] and not FLAVOURS[data["world"]["flavour"]].owner_slots
+
+
+GUESS = (
+    "note: this kernel guesses from the first page whether a folio is shared, and nothing is claimed of the "
+    "guess. --scheme first-page shows when it is wrong."
+)
 
 
 def _without_kernel(words: str) -> str:
