@@ -1,93 +1,69 @@
 """The gallery: docs/gallery, a page with pictures for each story of scenarios/, made by running it.
 
 `make_docs.py` writes it and checks that it is current. Which group a story belongs to is said here; all else
-on the pages, the moments that are shown included, is found by the program.
+on the pages, the moments that are shown included, is found by the program. The pages: `gallery_page.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from markupsafe import escape
-
-from mapcount.report.html.playback import Played, play, playback_data
-from mapcount.report.moments import Moment, moments
-from mapcount.report.picture import in_words, picture, views
+from gallery_page import Story, page, picture_in_page, step_text, svg, told
+from mapcount.report.moments import Turn
 from mapcount.report.run import largest_difference
-from mapcount.report.words import flavours_word, listed, plural, size
 from mapcount.scenario.parse import load
-from mapcount.scenario.syntax import Scenario
 from mapcount.tracking.flavour import FLAVOURS
 
 SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
 
-GROUPS: Mapping[str, tuple[str, str]] = {
+GROUPS: Mapping[str, tuple[str, Turn, str]] = {
     "One, two": (
         "Two slots are enough for a parent and a child, whoever leaves first.",
+        Turn.TREATED,
         "fork-exec snapshot-database zygote mprotect-half pinned-fork mlock-after-fork mm-id-reuse",
     ),
     "Or many: the one tiny gap": (
         "A third process finds no slot. If it is the one that stays, the kernel is mistaken.",
+        Turn.WRONG,
         "third-process prefork double-fork third-process-pmd late-slot slot-overflow-32",
     ),
     "What the mistake costs": (
         "Memory is copied that could be reused, and requests are skipped without a word.",
+        Turn.TREATED,
         "madvise-pageout madvise-free",
     ),
     "The kernel knows again": (
         "What sets the counts right, and what does not.",
+        Turn.KNOWN,
         "third-process-recovers collapse migration swap-out",
     ),
     "Fuzzier statistics": (
         "Without per-page counts, /proc answers for the whole folio.",
+        Turn.SYSTEM,
         "partial-unmap partial-unmap-unseen mremap-half shared-library tmpfs-huge double-mapping"
         " alternating-pages",
     ),
-    "What stays exact": ("Pages of which only one count exists.", "small-and-hugetlb ksm"),
+    "What stays exact": (
+        "Folios of which only one count exists.",
+        Turn.SHARED,
+        "small-and-hugetlb ksm",
+    ),
     "Before and after": (
         "The guess that was made before 6.15, and the step that is proposed.",
+        Turn.WRONG,
         "wrongly-exclusive giant-folio",
     ),
 }
-"""The stories in the order in which they tell the article: group, what it is about, stories."""
-
-SECTIONS = {
-    4: "[the owner slots](../mechanism.md#4-the-two-owner-slots)",
-    5: "[what mapping does](../mechanism.md#5-what-mapping-and-unmapping-do)",
-    6: "[what makes mappings come and go](../mechanism.md#6-what-makes-mappings-come-and-go)",
-    7: "[what /proc says](../mechanism.md#7-what-proc-says)",
-    11: "[kernels before 6.15](../mechanism.md#11-kernels-before-615)",
-}
-"""Sections of the mechanism that decide."""
-MOST_TOLD = 6
-"""Events told of one moment on one group of kernels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A scenario on every kernel, and its moments."""
-
-    scenario: Scenario
-    played: Sequence[Played]
-    told: Sequence[Sequence[Mapping[str, Any]]]
-    """Of each kernel, what happened in each step (`playback_data`)."""
-    processes: Sequence[str]
-    moments: Sequence[Moment]
-
-    @property
-    def title(self) -> str:
-        """The first line of its leading comment."""
-        return self.scenario.title.split("\n")[0].removesuffix(".")
+"""The stories in the order in which they tell the article: group, what it is about, the kind of moment that
+stands for it, stories."""
 
 
 @cache
 def files() -> Mapping[str, str]:
     """Every file of the gallery: its name, its text."""
-    names = [name for _, some in GROUPS.values() for name in some.split()]
+    names = [name for _, _, some in GROUPS.values() for name in some.split()]
     stories = [told(load(SCENARIOS / f"{name}.scn")) for name in names]
     made = {"README.md": index(stories)}
     for i, story in enumerate(stories):
@@ -96,17 +72,6 @@ def files() -> Mapping[str, str]:
         for number, moment in enumerate(story.moments, 1):
             made[f"{story.scenario.name}-{number}.svg"] = svg(story, moment)
     return made
-
-
-def told(scenario: Scenario) -> Story:
-    """Play a scenario on every kernel."""
-    played = [play(scenario, flavour.on(scenario.bits)) for flavour in FLAVOURS.values()]
-    data = playback_data(played)
-    happened = [[step["told"] for step in kernel["steps"]] for kernel in data["kernels"]]
-    return Story(scenario, played, happened, data["processes"], moments(played, happened))
-
-
-# -- pages -------------------------------------------------------------------------------------------------
 
 
 def index(stories: Sequence[Story]) -> str:
@@ -124,11 +89,17 @@ def index(stories: Sequence[Story]) -> str:
         "steps in which something happens. *Uss* and *Pss*: by how much a process's is changed at most by",
         "dropping the per-page counts, mistakes and averages together.",
     ]
-    for group, (about, names) in GROUPS.items():
-        lines += ["", f"## {group}", "", about, ""]
+    for group, (about, turn, names) in GROUPS.items():
+        some = [by_name[name] for name in names.split()]
+        story, moment = next((s, m) for s in some for m in s.moments if m.turn is turn)
+        lines += ["", f"## {group}", "", about, "", *picture_in_page(story, moment), ""]
+        lines += [
+            f"*After `{step_text(story, moment)}` in [{story.scenario.name}]({story.scenario.name}.md).*",
+            "",
+        ]
         lines += ["| story | wrong: " + " | ".join(FLAVOURS) + " | Uss | Pss |"]
         lines += ["|---|" + "---|" * (len(FLAVOURS) + 2)]
-        lines += [f"| {_row(by_name[name])} |" for name in names.split()]
+        lines += [f"| {_row(one)} |" for one in some]
     return "\n".join([*lines, ""])
 
 
@@ -142,105 +113,3 @@ def _row(story: Story) -> str:
     off = [largest_difference(by_folio, by_page, field) for field in ("uss", "pss")]
     cells = [f"**{n}** of {acted}" if n else "0" for n in wrong]
     return " | ".join([f"[{story.title}]({story.scenario.name}.md)", *cells, *off])
-
-
-def page(story: Story, before: Story | None, after: Story | None) -> str:
-    """A story: what happens, its moments, and how to play it."""
-    name, scenario = story.scenario.name, story.scenario
-    lines = [f"# {story.title}", ""]
-    lines += [line for line in scenario.title.split("\n")[1:] if not line.startswith("bits: ")]
-    lines += ["", "To play it step by step in a browser, or read all of it in a terminal:", "", "```sh"]
-    lines += [f"mapcount run scenarios/{name}.scn --flavour all --html {name}.html"]
-    lines += [f"mapcount run scenarios/{name}.scn --flavour all --step"]
-    lines += ["```", "", "What happens:", "", "```text", *_acts(story), "```"]
-    for number, moment in enumerate(story.moments, 1):
-        lines += ["", *_moment(story, moment, number)]
-    links = ["[all stories](README.md)"]
-    links += [
-        f"{word}: [{s.title}]({s.scenario.name}.md)" for word, s in (("before", before), ("next", after)) if s
-    ]
-    return "\n".join([*lines, "", "---", " · ".join(links), ""])
-
-
-def _acts(story: Story) -> Iterator[str]:
-    """The lines in which something happens, with the number of the moment that is shown."""
-    shown = {moment.step: number for number, moment in enumerate(story.moments, 1)}
-    for i, step in enumerate(story.played[0].run.steps):
-        if not step.only_expects:
-            line = story.scenario.source[step.step.line - 1].rstrip()
-            yield f"{f'({shown[i]})' if i in shown else '':4}{line}"
-
-
-def _moment(story: Story, moment: Moment, number: int) -> Iterator[str]:
-    text = " ".join(story.scenario.steps[moment.step].text.split())
-    yield f"## {number}. `{text}`"
-    yield ""
-    yield from (f"{reason}." for reason in moment.reasons)
-    yield ""
-    alternative = escape(" ".join(in_words(view) for view in views(story.played, moment)))
-    yield f"![{alternative}]({story.scenario.name}-{number}.svg)"
-    yield ""
-    yield from _why(story, moment.step)
-    yield from _proc(story, moment.step)
-
-
-def svg(story: Story, moment: Moment) -> str:
-    """The picture of a moment."""
-    text = " ".join(story.scenario.steps[moment.step].text.split())
-    return picture(views(story.played, moment), story.processes, f"{story.title}: after {text}")
-
-
-def _why(story: Story, step: int) -> Iterator[str]:
-    """The rules that fired; kernels on which the same did, together."""
-    alike: dict[tuple[tuple[int, str], ...], list[str]] = {}
-    for one, told in zip(story.played, story.told, strict=True):
-        alike.setdefault(tuple(_rules(told[step])), []).append(one.run.flavour.name)
-    for rules, kernels in alike.items():
-        if rules:
-            sections = [SECTIONS[number] for number in sorted({number for number, _ in rules})]
-            yield f"Why{f', on {listed(kernels)}' if len(alike) > 1 else ''} ({', '.join(sections)}):"
-            yield ""
-            yield from (f"- {words}" for _, words in rules)
-            yield ""
-
-
-def _rules(told: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """(section, what happened by which rule) of one step on one kernel."""
-    fates, events = told.get("fates", ()), told.get("events", ())
-    rules = [
-        (6, f"{plural(fate['pages'], 'page')} of `{fate['place']}` **{fate['fate']}**: {fate['why']}")
-        for fate in fates
-    ]
-    for event in events:
-        times = f", {event['times']} times" if event["times"] > 1 else ""
-        last = f"; the last: {event['last']}" if event.get("last") else ""
-        section = {"no owner slots": 11, "small folio": 5, "hugetlb folio": 5}.get(event["case"], 4)
-        rules.append((section, f"{event['event']}{times}. *{event['case']}*: {event['effect']}{last}"))
-    yield from rules[:MOST_TOLD]
-    more = len(rules[MOST_TOLD:]) + told.get("more", 0)
-    if more:
-        yield 5, f"and {more} more of the kind"
-
-
-def _proc(story: Story, step: int) -> Iterator[str]:
-    """What /proc says after a step, kernels that agree in one column."""
-    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for one in story.played:
-        seen = one.run.steps[step].seen
-        rows = [
-            (name, ", ".join(f"{field.capitalize()} {size(roll[field])}" for field in ("rss", "pss", "uss")))
-            for name, roll in seen.rollup.items()
-        ]
-        fields = (("AnonPages", "anon_pages"), ("Mapped", "mapped"))
-        rows += [(name, size(4 * seen.system[field])) for name, field in fields if seen.system[field]]
-        alike.setdefault(tuple(rows), []).append(one.run.flavour.name)
-    columns = [dict(rows) for rows in alike]
-    names = list(dict.fromkeys(name for rows in columns for name in rows))
-    yield f"In numbers ({SECTIONS[7]}):"
-    yield ""
-    yield "|  | " + " | ".join(flavours_word(kernels, FLAVOURS) for kernels in alike.values()) + " |"
-    yield "|---|" + "---|" * len(columns)
-    for name in names:
-        cells = [rows.get(name, "0") for rows in columns]
-        marked = [cells[0], *(cell if cell == cells[0] else f"**{cell}**" for cell in cells[1:])]
-        yield f"| {name} | " + " | ".join(marked) + " |"

@@ -53,8 +53,10 @@ class Moment:
     process: str
     page: int
     """A virtual page of `process`."""
+    turn: Turn
+    """The chief reason."""
     reasons: tuple[str, ...]
-    """Each a sentence without its full stop."""
+    """Each a sentence without its full stop, the chief one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,10 @@ def moments(played: Sequence[Played], told: Sequence[Sequence[dict[str, Any]]]) 
             steps.setdefault(one.step, []).append(one)
     return [
         Moment(
-            step, *why[0].where, tuple(one.reason for one in why if one.turn < Turn.SHARED or one is why[0])
+            step,
+            *why[0].where,
+            why[0].turn,
+            tuple(one.reason for one in why if one.turn < Turn.SHARED or one is why[0]),
         )
         for step, why in sorted(steps.items())
     ]

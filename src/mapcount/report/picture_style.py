@@ -57,7 +57,7 @@ def _colours(c: dict[str, str]) -> str:
         f"text{{fill:{c['ink']}}}.muted,.small{{fill:{c['muted']}}}"
         f".paper{{fill:{c['paper']};stroke:{c['line']}}}.sunken{{fill:{c['sunken']}}}.line{{fill:{c['line']}}}"
         f".box{{fill:none;stroke:{c['line']}}}.slot{{fill:{c['paper']};stroke:{c['muted']}}}"
-        f".cells{{stroke:{c['paper']}}}.wrong{{stroke:{c['wrong']}}}.tag{{fill:{c['wrong']}}}"
+        f".cells{{stroke:{c['paper']};stroke-opacity:.6}}.wrong{{stroke:{c['wrong']}}}.tag{{fill:{c['wrong']}}}"
         f".tagged{{fill:{c['paper']}}}.wp{{fill:{c['wrong-paper']}}}"
-        f".wl{{stroke:{c['wrong']};stroke-opacity:.3;stroke-width:2}}"
+        f".wl{{stroke:{c['wrong']};stroke-opacity:.17;stroke-width:2}}"
     )
