@@ -22,6 +22,8 @@ from mapcount.tracking.flavour import PMD_ORDER
 
 NAMES = "ABCDEFGHIJKL"
 """Processes by MM id, from 1 on."""
+LAYERS = "abcdefgh"
+"""The regions of a process that maps a page several times; more are called by numbers."""
 REGION = "heap"
 FILE = "ring"
 
@@ -246,7 +248,8 @@ class _Layers:
             there = held.entries if alone else held.pmds or max(held.ptes[page] for page in pages)
             if not there:
                 return region
-        region = "abcdefghijklmnop"[len(self.regions)]
+        number = len(self.regions)
+        region = LAYERS[number] if number < len(LAYERS) else f"r{number}"
         self.regions[region] = Mappings((0,) * self._world.pages, 0)
         return region
 
