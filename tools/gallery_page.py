@@ -10,7 +10,8 @@ from markupsafe import escape
 
 from mapcount.report.html.playback import Played, play, playback_data
 from mapcount.report.moments import Moment, moments
-from mapcount.report.picture import in_words, picture, views
+from mapcount.report.picture import picture
+from mapcount.report.picture_views import elsewhere, in_words, views
 from mapcount.report.words import flavours_word, listed, plural, size
 from mapcount.scenario.syntax import Scenario
 from mapcount.tracking.flavour import FLAVOURS
@@ -92,14 +93,14 @@ def _moment(story: Story, moment: Moment, number: int) -> Iterator[str]:
 
 def picture_in_page(story: Story, moment: Moment) -> Iterator[str]:
     """The picture of a moment, in a page."""
-    alternative = escape(" ".join(in_words(view) for view in views(story.played, moment)))
+    alternative = escape(in_words(views(story.played, moment), elsewhere(story.played, moment)))
     yield f"![{alternative}]({story.scenario.name}-{story.moments.index(moment) + 1}.svg)"
 
 
 def svg(story: Story, moment: Moment) -> str:
     """The picture of a moment."""
     title = f"{story.title}: after {step_text(story, moment)}"
-    return picture(views(story.played, moment), story.processes, title)
+    return picture(views(story.played, moment), elsewhere(story.played, moment), story.processes, title)
 
 
 def step_text(story: Story, moment: Moment) -> str:

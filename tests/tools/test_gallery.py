@@ -13,7 +13,8 @@ import pytest
 
 from mapcount.report.html.playback import play, playback_data
 from mapcount.report.moments import Moment, moments
-from mapcount.report.picture import View, picture, views
+from mapcount.report.picture import picture
+from mapcount.report.picture_views import View, elsewhere, views
 from mapcount.scenario.parse import parse
 from mapcount.tracking.flavour import FLAVOURS
 
@@ -45,7 +46,7 @@ def chosen(text: str) -> tuple[list[Moment], list[list[View]]]:
 def drawn(text: str) -> list[ElementTree.Element]:
     """The pictures of a story, parsed."""
     _, shown = chosen(text)
-    return [ElementTree.fromstring(picture(some, ["P", "A", "B"], "a title")) for some in shown]
+    return [ElementTree.fromstring(picture(some, [], ["P", "A", "B"], "a title")) for some in shown]
 
 
 def words(drawing: ElementTree.Element) -> list[str]:
@@ -151,10 +152,21 @@ def test_what_a_write_left_behind_is_drawn_too() -> None:
     assert [(False, 0), (True, 4)] == [(view.before, view.folio.order) for view in shown[-1]]
 
 
+def test_a_page_in_swap_is_said_to_be_there() -> None:
+    """Where the same request left a page in swap on one kernel only, the picture of the others says so."""
+    text = THIRD.replace("B write heap[0p]", "B madvise heap[0:32K] pageout")
+    played = [play(parse(text), flavour) for flavour in FLAVOURS.values()]
+    last = chosen(text)[0][-1]
+    assert ["the page is in swap on v6.14"] == elsewhere(played, last)
+    drawing = ElementTree.fromstring(picture(views(played, last), elsewhere(played, last), ["P"], "a title"))
+    assert "the page is in swap on v6.14" in words(drawing)
+    assert "in swap on v6.14" in str(drawing.findtext(f"{SVG}desc"))
+
+
 def test_hostile_names_are_text() -> None:
     """Markup in a title or a name is shown, not obeyed."""
     _, shown = chosen(THIRD)
-    text = picture(shown[0], ["P", "A", "B"], "</title><script>alert(1)</script>\x1b")
+    text = picture(shown[0], [], ["P", "A", "B"], "</title><script>alert(1)</script>\x1b")
     drawing = ElementTree.fromstring(text)
     assert r"</title><script>alert(1)</script>\x1b" == drawing.findtext(f"{SVG}title")
     assert [] == list(drawing.iter(f"{SVG}script"))

@@ -8,19 +8,26 @@ hatched and says so. The file follows the reader's light or dark scheme by itsel
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from markupsafe import escape
 
-from mapcount.report.html.playback import Played
-from mapcount.report.html.scene import FolioPicture, Stretch
-from mapcount.report.moments import Moment, folio_at
+from mapcount.report.html.scene import Stretch
 from mapcount.report.picture_style import BACKGROUND, style
-from mapcount.report.words import flavours_word, listed, plural, shortened, size
+from mapcount.report.picture_views import (
+    LEVELS,
+    View,
+    in_words,
+    says,
+    slots_of,
+    total_of,
+    truth_of,
+    what_it_is,
+)
+from mapcount.report.words import flavours_word, plural, shortened
 from mapcount.scenario.observation import FolioSeen
 from mapcount.scenario.syntax import visible
-from mapcount.tracking.flavour import FLAVOURS, PMD_ORDER, PUD_ORDER
+from mapcount.tracking.flavour import FLAVOURS
 
 WIDTH, MARGIN = 760, 16
 TRACK, TRACK_WIDTH = 116, WIDTH - 116 - MARGIN
@@ -33,133 +40,20 @@ MOST_ROWS = 4
 """Of one process, which maps a page so many times."""
 MOST_CELLS = 64
 """Pages that are still drawn one by one."""
-LEVELS = {0: "PTE", PMD_ORDER: "PMD", PUD_ORDER: "PUD"}
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One folio, as the page tables have it alike on some kernels, and what these believe."""
+def picture(shown: Sequence[View], notes: Sequence[str], processes: Sequence[str], title: str) -> str:
+    """The SVG. `processes`: all of the story, in an order that gives each its colour and texture.
 
-    kernels: tuple[str, ...]
-    before: bool
-    """Is this the folio that was at the page before the step, rather than the one that is now?"""
-    drawn: FolioPicture
-    beliefs: tuple[tuple[tuple[str, ...], FolioSeen], ...]
-    """(kernels that agree, the folio as they see it)."""
-
-    @property
-    def folio(self) -> FolioSeen:
-        """The folio as the first of these kernels sees it: owners and size are the same on all."""
-        return self.beliefs[0][1]
-
-
-def views(played: Sequence[Played], moment: Moment) -> list[View]:
-    """The folio at the moment's page, and the one that was there before, if it still is somewhere.
-
-    Kernels on which they are the same stand together.
+    `notes` stand below the folios, a line each.
     """
-    found: dict[tuple[bool, object], list[tuple[str, FolioSeen, FolioPicture]]] = {}
-    for one in played:
-        for before, at in _folios_at(one, moment):
-            folio = one.run.steps[moment.step].seen.folios[at]
-            drawn = one.scenes[moment.step].folios[at]
-            alike = folio.kind, folio.order, folio.count, drawn.lanes
-            found.setdefault((before, alike), []).append((one.run.flavour.name, folio, drawn))
-    return [
-        View(tuple(name for name, _, _ in group), before, group[0][2], tuple(_beliefs(group)))
-        for (before, _), group in found.items()
-    ]
-
-
-def _folios_at(one: Played, moment: Moment) -> Iterator[tuple[bool, int]]:
-    """(was there before the step?, which folio it is after the step)."""
-    now = one.scenes[moment.step]
-    at = folio_at(now, moment.process, moment.page)
-    if at is not None:
-        yield False, at
-    old = one.scenes[moment.step - 1] if moment.step else now
-    was = folio_at(old, moment.process, moment.page)
-    if was is None:
-        return
-    left = now.folio_at(old.folios[was].pfn)
-    if left not in (None, at) and now.folios[left].lanes and _order(one, moment, left) > 0:
-        yield True, left
-
-
-def _order(one: Played, moment: Moment, at: int) -> int:
-    return one.run.steps[moment.step].seen.folios[at].order
-
-
-def _beliefs(
-    group: Sequence[tuple[str, FolioSeen, FolioPicture]],
-) -> Iterator[tuple[tuple[str, ...], FolioSeen]]:
-    alike: dict[object, list[tuple[str, FolioSeen]]] = {}
-    for name, folio, _ in group:
-        alike.setdefault((folio.maybe_shared, *_slots(folio), _total(folio)), []).append((name, folio))
-    for same in alike.values():
-        yield tuple(name for name, _ in same), same[0][1]
-
-
-def _slots(folio: FolioSeen) -> tuple[str | None, ...]:
-    """What each slot holds, None if it is free; nothing where there are no slots."""
-    ids, held = folio.counters.get("mm_id"), iter(folio.slots)
-    if not isinstance(ids, list) or not folio.order:
-        return ()
-    return tuple(":".join(map(str, next(held))) if mm_id else None for mm_id in ids)
-
-
-def _total(folio: FolioSeen) -> int:
-    return sum(folio.owners.values())
-
-
-def in_words(view: View) -> str:
-    """The picture for somebody who cannot see it."""
-    lanes = [
-        f"{name} maps {listed([_stretch_in_words(one) for one in stretches[:4]])}"
-        + f" and {len(stretches) - 4} more stretches" * (len(stretches) > 4)
-        for name, stretches in view.drawn.lanes
-    ]
-    said = [
-        f"{flavours_word(names, ())}: {_says(folio)}"
-        + ", wrong" * folio.wrong
-        + "".join(f", slot {i} {held or 'free'}" for i, held in enumerate(_slots(folio)))
-        for names, folio in view.beliefs
-    ]
-    return f"{_what(view.folio)}. {'. '.join(lanes)}. Truth: {_truth(view.folio)}. {'. '.join(said)}."
-
-
-def _stretch_in_words(stretch: Stretch) -> str:
-    page, n, level, writable = stretch
-    pages = f"page {page}" if n == 1 else f"pages {page} to {page + n - 1}"
-    return f"{pages} by {LEVELS[level]}{'s' * (not level and n > 1)}{', read-only' * (not writable)}"
-
-
-def _says(folio: FolioSeen) -> str:
-    return "shared" if folio.maybe_shared else "exclusive"
-
-
-def _truth(folio: FolioSeen) -> str:
-    return f"{folio.truth}: {', '.join(f'{visible(name)} {n}' for name, n in folio.owners.items())}"
-
-
-def _what(folio: FolioSeen) -> str:
-    one = f"{folio.kind} {size(4 << folio.order)} folio"
-    return (
-        one
-        if folio.count == 1
-        else f"one of {folio.count} look-alike {folio.kind} folios of {one.split()[1]}"
-    )
-
-
-def picture(shown: Sequence[View], processes: Sequence[str], title: str) -> str:
-    """The SVG. `processes`: all of the story, in an order that gives each its colour and texture."""
     drawing = _Drawing(list(processes))
     for view in shown:
-        drawing.view(view, named=len(shown) > 1)
-    if not shown:
-        drawing.text(MARGIN, drawing.y + 16, "Nothing is mapped here any more.", "muted")
-        drawing.y += 30
-    words = " ".join(in_words(view) for view in shown) or "Nothing is mapped here any more."
+        drawing.view(view, named=len(shown) > 1 or bool(notes))
+    for note in notes:
+        drawing.text(MARGIN, drawing.y + 14, note, "muted")
+        drawing.y += 22
+    words = in_words(shown, notes)
     height = drawing.y + 4
     return "\n".join(
         [
@@ -216,8 +110,8 @@ class _Drawing:
             kernels = flavours_word(view.kernels, FLAVOURS)
             self.text(MARGIN, self.y + 14, f"{which}on {kernels}", "strong")
             self.y += 20
-        self.text(MARGIN, self.y + 14, _what(view.folio), "")
-        truth = shortened(f"truth: {_truth(view.folio)}", 62)
+        self.text(MARGIN, self.y + 14, what_it_is(view.folio), "")
+        truth = shortened(f"truth: {truth_of(view.folio)}", 62)
         self.text(WIDTH - MARGIN, self.y + 14, truth, "strong end")
         self.y += 26
         for name, stretches in view.drawn.lanes:
@@ -278,17 +172,17 @@ class _Drawing:
         self.rect(MARGIN, top, WIDTH - 2 * MARGIN, height, "wrong" if folio.wrong else "box")
         for i, name in enumerate(names):
             self.text(MARGIN + 10, middle + 16 * (i - (len(names) - 1) / 2), name, "")
-        slots = _slots(folio)
+        slots = slots_of(folio)
         for i, held in enumerate(slots):
             self._slot(178 + 118 * i, middle - 17, f"slot {i}", held)
         if not slots:
             why = "small: the count answers" if not folio.order else "no owner slots"
             self.text(178, middle, why, "muted")
-        self.text(420, middle, f"total {_total(folio)}", "")
+        self.text(420, middle, f"total {total_of(folio)}", "")
         if slots:
             flag = "flag set" if folio.counters.get("mm_ids_shared") else "flag clear"
             self.text(516, middle, flag, "")
-        self.text(598, middle, _says(folio), "strong")
+        self.text(598, middle, says(folio), "strong")
         if folio.wrong:
             self.rect(676, middle - 15, 60, 21, "tag")
             self.text(706, middle, "WRONG", "tagged middle")
