@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mapcount.report.words import about, count, plural, signed_about
+from mapcount.report.words import about, count, listed, plural, signed_about
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_plural() -> None:
         plural(2, "process", "processes"),
         *(plural(number, "field") for number in (99_999, 123_456, 1_000_001)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(["A"], "A"), (["A", "B"], "A and B"), (["A", "B", "C"], "A, B and C")]
+)
+def test_listed(words: list[str], sentence: str) -> None:
+    """As in a sentence."""
+    assert sentence == listed(words)

@@ -125,6 +125,15 @@ def test_moments_are_those_that_matter() -> None:
     assert "needlessly on all kernels with owner slots" in copied
 
 
+def test_a_story_stays_with_one_folio() -> None:
+    """Where several folios fare alike, the one that the chief moment is about is shown before, too."""
+    text = "P mmap heap 64K thp=64K\nP mmap huge 2M thp=2M\nP write heap ; P write huge\nP fork A\nA exec\n"
+    found, shown = chosen(text + "P write heap\n")
+    assert [3, 4, 5] == [moment.step for moment in found]
+    assert 1 == len({(moment.process, moment.page) for moment in found})
+    assert [4, 4] == [view.folio.order for some in shown[:2] for view in some]
+
+
 def test_a_mistake_is_seen_without_colour() -> None:
     """The word WRONG stands in the pictures where an estimate is wrong, and only there."""
     _, shown = chosen(THIRD)
@@ -157,9 +166,9 @@ def test_a_page_in_swap_is_said_to_be_there() -> None:
     text = THIRD.replace("B write heap[0p]", "B madvise heap[0:32K] pageout")
     played = [play(parse(text), flavour) for flavour in FLAVOURS.values()]
     last = chosen(text)[0][-1]
-    assert ["the page is in swap on v6.14"] == elsewhere(played, last)
+    assert ["The page is in swap on v6.14"] == elsewhere(played, last)
     drawing = ElementTree.fromstring(picture(views(played, last), elsewhere(played, last), ["P"], "a title"))
-    assert "the page is in swap on v6.14" in words(drawing)
+    assert "The page is in swap on v6.14" in words(drawing)
     assert "in swap on v6.14" in str(drawing.findtext(f"{SVG}desc"))
 
 

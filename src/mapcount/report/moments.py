@@ -73,16 +73,23 @@ FEWEST, MOST = 2, 3
 
 def moments(played: Sequence[Played], told: Sequence[Sequence[dict[str, Any]]]) -> list[Moment]:
     """The moments that matter, in order. `told`: of each kernel, what `playback_data` tells of each step."""
-    found = sorted(_Finder(played, told).find(), key=lambda one: (one.turn, one.step))
+    finder = _Finder(played, told)
     steps: dict[int, list[_Found]] = {}
-    for one in found:
+    for one in sorted(finder.find(), key=lambda one: (one.turn, one.step)):
         room = MOST if one.turn < Turn.FIRST else FEWEST
         if one.step in steps or len(steps) < room:
             steps.setdefault(one.step, []).append(one)
+    chief = min((why[0] for why in steps.values()), key=lambda one: one.turn, default=None)
+
+    def where(one: _Found) -> tuple[str, int]:
+        """Any shared folio would do for some moments: then the one that the chief moment is about."""
+        any_would_do = one.turn >= Turn.SHARED and chief and finder.alike(one.step, one.where, chief.where)
+        return chief.where if chief and any_would_do else one.where
+
     return [
         Moment(
             step,
-            *why[0].where,
+            *where(why[0]),
             why[0].turn,
             tuple(one.reason for one in why if one.turn < Turn.SHARED or one is why[0]),
         )
@@ -143,6 +150,17 @@ class _Finder:
             some = next((i for i in steps if self._subject(self.by_page, i) is not None), None)
             if some is not None:
                 yield from self._at(turn, some, self.by_page, self._subject(self.by_page, some), reason)
+
+    def alike(self, i: int, one: tuple[str, int], other: tuple[str, int]) -> bool:
+        """Do two pages belong to large folios with the same owners, of which a kernel says the same?"""
+        folios = []
+        for where in (one, other):
+            at = folio_at(self._scene(self.by_page, i), *where)
+            if at is None:
+                return False
+            folios.append(self.played[self.by_page].run.steps[i].seen.folios[at])
+        first, second = ((bool(f.order), list(f.owners), f.truth, f.maybe_shared) for f in folios)
+        return first == second
 
     def _folios(self, k: int, i: int) -> list[tuple[int, FolioSeen, FolioPicture]]:
         seen, scene = self.played[k].run.steps[i].seen, self.played[k].scenes[i]

@@ -88,7 +88,7 @@ def elsewhere(played: Sequence[Played], moment: Moment) -> list[str]:
                 if level == SWAPPED
             )
             found.setdefault("in swap" if swapped else "not mapped", []).append(one.run.flavour.name)
-    return [f"the page is {where} on {listed(names)}" for where, names in found.items()]
+    return [f"The page is {where} on {listed(names)}" for where, names in found.items()]
 
 
 def _beliefs(
