@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from gallery_page import Story, page, picture_in_page, step_text, svg, told
-from mapcount.report.moments import Turn
 from mapcount.report.run import largest_difference
+from mapcount.report.turns import Turn
 from mapcount.scenario.parse import load
 from mapcount.tracking.flavour import FLAVOURS
 

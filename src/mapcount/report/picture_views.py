@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from mapcount.report.html.playback import Played
 from mapcount.report.html.scene import SWAPPED, FolioPicture, Stretch
-from mapcount.report.moments import Moment, folio_at
+from mapcount.report.moments import Moment
+from mapcount.report.turns import folio_at
 from mapcount.report.words import flavours_word, listed, size
 from mapcount.scenario.observation import FolioSeen
 from mapcount.scenario.syntax import visible
