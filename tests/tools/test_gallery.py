@@ -69,7 +69,8 @@ def test_what_is_there_is_what_would_be_written(gallery: ModuleType) -> None:
 def test_every_story_has_its_place(gallery: ModuleType) -> None:
     """Each scenario of the library is in one group of the gallery, and in one only."""
     names = [name for _, _, some in gallery.GROUPS.values() for name in some.split()]
-    assert sorted(path.stem for path in (ROOT / "scenarios").glob("*.scn")) == sorted(names)
+    there = sorted(path.stem for path in (ROOT / "scenarios").glob("*.scn"))
+    assert there == sorted(names), "put the new story in a group of tools/gallery.py"
 
 
 def test_pictures_are_small(gallery: ModuleType) -> None:

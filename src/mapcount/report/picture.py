@@ -161,10 +161,10 @@ class _Drawing:
             self.text(round(middle, 1), self.y + height / 2 + 4, words, "on middle")
 
     def _axis(self, pages: int) -> None:
-        self.text(TRACK, self.y + 9, "page 0", "small")
+        self.text(TRACK, self.y + 11, "page 0", "small")
         if pages > 1:
-            self.text(TRACK + TRACK_WIDTH, self.y + 9, f"{pages - 1:,}", "small end")
-        self.y += 18
+            self.text(TRACK + TRACK_WIDTH, self.y + 11, f"{pages - 1:,}", "small end")
+        self.y += 19
 
     def _belief(self, names: Sequence[str], folio: FolioSeen) -> None:
         height = max(34, 16 * len(names) + 10)
