@@ -41,7 +41,7 @@ def draw_races(data: Mapping[str, Any], *, width: int = 100) -> Iterator[Rendera
         yield from hanging(f"{word:<7} {one['name']}: {one['sentence']}", width, 8, style)
     yield Text()
     yield _table(races)
-    shown = _first_shown(data)
+    shown = first_shown(data)
     if shown is not None:
         yield Text()
         yield from draw_interleaving(shown, width=width)
@@ -65,25 +65,26 @@ def _table(races: Sequence[Mapping[str, Any]]) -> Table:
         if len(of_group) > FEW:
             states = sum(race["states"] for race in of_group)
             all_ways = sum(race["interleavings"] for race in of_group)
-            word = f"{len(broken)} BROKEN" if broken else _verdict(of_group)
-            table.add_row(group, f"all {len(of_group)}", f"{states:,}", _large(all_ways), word)
+            word = f"{len(broken)} BROKEN" if broken else verdict(of_group)
+            table.add_row(group, f"all {len(of_group)}", f"{states:,}", large(all_ways), word)
         for race in of_group if len(of_group) <= FEW else broken[:MOST_SHOWN]:
             threads = " | ".join(f"{thread['name']} {thread['does']}" for thread in race["threads"])
             name = race["name"] if race["story"] else ""
-            ways = _large(race["interleavings"]) if race["result"] != NOT_EXHAUSTED else "-"
+            ways = large(race["interleavings"]) if race["result"] != NOT_EXHAUSTED else "-"
             style = "red" if race["result"] == BROKEN else ""
-            table.add_row(name, threads, f"{race['states']:,}", ways, _verdict([race]), style=style)
+            table.add_row(name, threads, f"{race['states']:,}", ways, verdict([race]), style=style)
     return table
 
 
-def _verdict(races: Sequence[Mapping[str, Any]]) -> str:
+def verdict(races: Sequence[Mapping[str, Any]]) -> str:
+    """Of some races: what is broken in any, or that all hold, or that a search ended early."""
     broken = dict.fromkeys(b["property"] for race in races for b in race["broken"])
     if broken:
         return "BROKEN: " + ", ".join(broken)
     return "holds" if all(race["result"] == HOLDS for race in races) else "not exhausted"
 
 
-def _large(number: int) -> str:
+def large(number: int) -> str:
     """`1,234` up to a million, then `1.2e9`."""
     if number < 1_000_000:
         return f"{number:,}"
@@ -91,7 +92,7 @@ def _large(number: int) -> str:
     return f"{digits}e{int(power)}"
 
 
-def _first_shown(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def first_shown(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The race whose interleaving is shown: the one that the mutation names, else the shortest."""
     broken = [race for race in data["races"] if race["interleaving"]]
     about = [race for race in broken if data["mutation"] and race["name"] == data["mutation"]["race"]]
@@ -123,17 +124,17 @@ def draw_interleaving(race: Mapping[str, Any], *, width: int = 100) -> Iterator[
     for number, step in enumerate(race["interleaving"], 1):
         label = step["step"] if step["read"] is None else f"{step['step']} {step['read']}"
         columns = [label if name == step["thread"] else "" for name in names]
-        changes = "\n".join(map(_change, step["changes"]))
+        changes = "\n".join(map(change, step["changes"]))
         table.add_row(str(number), *columns, changes, style="dim" if step["buffered"] else "")
     yield table
     yield from hanging(f"{race['shown']} is broken: {message}", width, INDENT, "bold red")
 
 
-def _change(change: Mapping[str, str]) -> str:
+def change(changed: Mapping[str, str]) -> str:
     """`refcount: 4 → 5`; of what is no number only what it became, `mm_ids → A/B shared`."""
-    if change["cell"] == WARNED:
+    if changed["cell"] == WARNED:
         return "the kernel warns"
-    before = f": {change['before']}" if change["before"].isdigit() else ""
+    before = f": {change['before']}" if changed["before"].isdigit() else ""
     return f"{change['cell']}{before} → {change['after']}"
 
 
