@@ -134,8 +134,8 @@ def change(changed: Mapping[str, str]) -> str:
     """`refcount: 4 → 5`; of what is no number only what it became, `mm_ids → A/B shared`."""
     if changed["cell"] == WARNED:
         return "the kernel warns"
-    before = f": {change['before']}" if changed["before"].isdigit() else ""
-    return f"{change['cell']}{before} → {change['after']}"
+    before = f": {changed['before']}" if changed["before"].isdigit() else ""
+    return f"{changed['cell']}{before} → {changed['after']}"
 
 
 def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
