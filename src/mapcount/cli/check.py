@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
 from mapcount.cli.check_races import races_options
 from mapcount.cli.ending import OUT_OF_MEMORY, end
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.terminal import console
 from mapcount.tracking.flavour import FLAVOURS, PAGE_MAPCOUNT, Flavour
 
@@ -99,8 +100,14 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--agree", is_flag=True, help="Step the reference beside the compiled code in every transition."
 )
 @click.option("-o", "target", metavar="FILE.scn", help="Write the scenario that shows what was found.")
-@click.option("--force", is_flag=True, help="Replace FILE.scn.")
 @click.option("--json", "as_json", is_flag=True, help="All of it for machines, as JSON.")
+@click.option(
+    "--html",
+    "html",
+    metavar="FILE",
+    help="Write a page to look at instead, with what was found played back.",
+)
+@click.option("--force", is_flag=True, help="Let -o and --html replace a file.")
 @races_options
 def check(
     name: str,
@@ -117,8 +124,9 @@ def check(
     resume: str | None,
     agree: bool,
     target: str | None,
-    force: bool,
     as_json: bool,
+    html: str | None,
+    force: bool,
 ) -> None:
     """Explore every state that one folio can reach in a small world, and check every invariant in each.
 
@@ -138,7 +146,7 @@ def check(
     from mapcount.schemes.registry import find
     from mapcount.schemes.scheme import SchemeError
 
-    _check_options(target, force=force, agree=agree)
+    _check_options(target, html, force=force, agree=agree)
     try:
         world = World(_flavour(FLAVOURS[name], int(bits), pages, slot_holds), mms, pages, max_maps, pmd)
     except ValueError as error:
@@ -150,7 +158,7 @@ def check(
         if agree:
             _agree(world, scheme, most_states, as_json=as_json)
         else:
-            _explore(world, scheme, word, limits, target, force=force, as_json=as_json)
+            _explore(world, scheme, word, limits, target, html, force=force, as_json=as_json)
     except (SchemeError, CannotExplore, SavedError) as error:
         end(str(error), USAGE)
     except MemoryError:
@@ -163,7 +171,7 @@ def _given(*names: str) -> list[str]:
     return [name for name in names if source(name) is not ParameterSource.DEFAULT]
 
 
-def _check_options(target: str | None, *, force: bool, agree: bool) -> None:
+def _check_options(target: str | None, html: str | None, *, force: bool, agree: bool) -> None:
     """Before the work, not after it."""
     if _given("word") and _given("name", "bits", "slot_holds"):
         raise click.UsageError(
@@ -173,12 +181,13 @@ def _check_options(target: str | None, *, force: bool, agree: bool) -> None:
         raise click.UsageError(
             "a scheme's search has one thread and is not saved: leave --threads and --resume out"
         )
-    if agree and _given("threads", "memory", "resume", "target"):
+    if agree and _given("threads", "memory", "resume", "target", "html"):
         raise click.UsageError(
-            "--agree steps one state at a time: leave --threads, --memory, --resume and -o out"
+            "--agree steps one state at a time: leave --threads, --memory, --resume, -o and --html out"
         )
-    if force and target is None:
-        raise click.UsageError("--force replaces what -o names: say -o FILE.scn")
+    if force and target is None and html is None:
+        raise click.UsageError("--force replaces what -o or --html names: say -o FILE.scn or --html FILE")
+    check_html(html, force=force)
     if target is not None:
         path = Path(target)
         if not path.parent.is_dir() or path.is_dir():
@@ -217,6 +226,7 @@ def _explore(
     word: str | None,
     limits: dict[str, Any],
     target: str | None,
+    html: str | None,
     *,
     force: bool,
     as_json: bool,
@@ -229,7 +239,13 @@ def _explore(
     found: Exploration = explored(world, scheme, progress=_progress, **limits)
     told = stories(found, scheme, word)
     data = check_as_data(found, told)
-    _print(data, draw_check, as_json=as_json)
+    if html is not None:
+        from mapcount.report.html.check_page import check_page
+
+        _end_progress()
+        write_html(html, check_page(found, told, scheme), force=force)
+    if as_json or html is None:
+        _print(data, draw_check, as_json=as_json)
     if target is not None:
         _write(Path(target), data, force=force)
     if found.stopped is Stopped.INTERRUPTED:
@@ -241,8 +257,7 @@ def _explore(
 
 
 def _print(data: dict[str, Any], draw: Any, *, as_json: bool) -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
+    _end_progress()
     if as_json:
         click.echo(json.dumps(data, indent=1))
     else:
@@ -256,6 +271,11 @@ def _progress(depth: int, layer: int, states: int) -> None:
         click.echo(
             f"\r\x1b[K{states:,} states, {depth} events deep, {layer:,} more there", err=True, nl=False
         )
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _write(path: Path, data: dict[str, Any], *, force: bool) -> None:

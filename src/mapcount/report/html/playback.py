@@ -21,6 +21,8 @@ from mapcount.scenario.run import run as run_on
 from mapcount.scenario.syntax import Scenario, visible
 from mapcount.tracking.flavour import Flavour
 
+SCRIPTS = ("draw.js", "cards.js", "told.js", "proc.js", "numbers.js", "playback.js")
+"""What a page needs that plays a story back."""
 MOST_PLACES = 4
 """Places named of look-alike folios; of the others, how many there are."""
 MOST_HAPPENINGS = 12
@@ -58,18 +60,18 @@ def playback_page(played: Sequence[Played]) -> bytes:
         "playback.html",
         data=playback_data(played),
         styles=["playback.css"],
-        scripts=["draw.js", "cards.js", "told.js", "proc.js", "numbers.js", "playback.js"],
+        scripts=SCRIPTS,
         title=visible(title) or visible(scenario.name),
         name=scenario.name,
         introduction=[
             visible(line) for line in introduction.split("\n") if line and not BITS.fullmatch(line)
         ],
-        lines=_lines(scenario),
+        lines=source_lines(scenario),
         kernels=[str(one.run.flavour) for one in played],
     )
 
 
-def _lines(scenario: Scenario) -> list[tuple[int, str, int | None]]:
+def source_lines(scenario: Scenario) -> list[tuple[int, str, int | None]]:
     """(number, text, step or None) of each line of the source, after the comment that is its title."""
     steps = {step.line: i for i, step in enumerate(scenario.steps)}
     lines = list(enumerate(scenario.source, 1))

@@ -1,12 +1,19 @@
 // A story played back: one step is shown at a time, of the kernels that are chosen.
 
-const steps = data.steps, kernels = data.kernels;
+if (data.stories) Object.assign(data, data.stories[0]);
+let { steps, kernels } = data;
+let storyLines = linesOfSource();
 const shown = new Set(kernels.map((kernel) => kernel.name));
-const lines = steps.map((_, i) => document.querySelector(`.source li[data-step="${i}"]`));
 const SECONDS = 2, NARROW = "(max-width: 700px)";
 let now = 0, timer = null, named = null;
 
 const at = (place) => data.store[place];
+
+// The line of the scenario in which each step is told.
+function linesOfSource() {
+  return steps.map((_, i) => document.querySelector(`.source li[data-step="${i}"]`));
+}
+
 const chosen = () => kernels.filter((kernel) => shown.has(kernel.name));
 const wrongAt = (i) => chosen().some((kernel) => kernel.steps[i].wrong);
 const everWrong = (kernel) => kernel.steps.filter((step) => step.wrong).length;
@@ -38,7 +45,7 @@ function nameStep() {
 
 function showLine(scroll) {
   for (const line of document.querySelectorAll(".source li[aria-current]")) line.removeAttribute("aria-current");
-  const line = lines[now], box = byId("source");
+  const line = storyLines[now], box = byId("source");
   if (!line) return;
   line.setAttribute("aria-current", "step");
   const above = line.offsetTop < box.scrollTop + 30;
@@ -66,7 +73,7 @@ function timeline() {
           el("path", { class: "bad", d: path || "M0 0" }),
           el("rect", { class: "here", x: now, y: 11, width: 1, height: 2 })))];
   }));
-  for (const [i, line] of lines.entries()) {
+  for (const [i, line] of storyLines.entries()) {
     if (!line) continue;
     line.querySelector(".sign").textContent = wrongAt(i) ? "✗" : "";
     line.title = wrongAt(i) ? "a kernel is mistaken after this step" : "";
@@ -101,8 +108,19 @@ function choose(event) {
   show(now, { scroll: false });
 }
 
+// Another story of the same kernels, whose lines are there already.
+function tell(story) {
+  Object.assign(data, story);
+  ({ steps, kernels } = data);
+  storyLines = linesOfSource();
+  byId("slider").max = steps.length;
+  timeline();
+  go(0);
+}
+
 function keys(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.target.id === "slider") return;
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.target.id === "slider" || event.target.type === "radio") return;
   const to = {
     ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: steps.length - 1, PageUp: turn(-1), PageDown: turn(1),
   }[event.key];
