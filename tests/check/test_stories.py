@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapcount.check.counterexample import Counterexample, broken_invariant, falsely_exclusive, wrongly_shared
-from mapcount.check.reference import KernelFolio, SchemeState, Search, Subject, anonymous
+from mapcount.check.reference import KernelFolio, SchemeState, Search, Subject, anonymous, state_after
 from mapcount.check.story import Told, Untellable, as_file, as_private_memory, name_of
 from mapcount.check.world import REMOVES, Event, World
 from mapcount.replay.beside import SchemesBeside
@@ -25,6 +25,7 @@ from mapcount.sim.memory import FolioRun
 from mapcount.sim.system import System
 from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, PMD_ORDER, V6_14
 from mapcount.tracking.owner_slots import OwnerSlots
+from mapcount.tracking.questions import folio_maybe_mapped_shared
 
 BROKEN = Path(__file__).parents[2] / "examples" / "broken"
 WORLDS = (
@@ -170,6 +171,40 @@ def test_two_slots_forget_the_third() -> None:
     assert [len(result.acted) - 1] == wrong_steps(result)
     (folio,) = result.steps[-1].seen.folios
     assert ({"C": 4}, ()) == (dict(folio.owners), folio.slots)
+
+
+def test_being_wrongly_shared_lasts() -> None:
+    """The events with which a mistake lasts can happen where the story ends, and lead back there."""
+    world = World(PAGE_MAPCOUNT, 3, 4, pmd=False)
+    found = wrongly_shared(world, first_mistake(world, KernelFolio(world), shared=False))
+    assert found is not None
+    assert found.endless is not None
+    begin, again = found.endless
+    path, seen = list(found.path), []
+    for event in (*begin, *again):
+        assert world.legal(world.after_all(path), event)
+        path.append(event)
+        seen.append(state_after(world, KernelFolio(world), path))
+    assert seen[len(begin) - 1].key == seen[-1].key
+    assert all(folio_maybe_mapped_shared(one.counters.folio) and not one.truth.shared for one in seen)
+
+
+def test_two_mappings_do_not_last() -> None:
+    """Of a folio of two pages a sole owner without a slot is mistaken for shared no longer than one event."""
+    world = World(PAGE_MAPCOUNT, 3, 2, pmd=False)
+    found = wrongly_shared(world, first_mistake(world, KernelFolio(world), shared=False))
+    assert found is not None
+    assert found.endless is None
+
+
+def test_mm_ids_as_far_apart_as_they_were() -> None:
+    """A scheme that computes with MM ids is found out with processes that do nothing but have one."""
+    word = f"{BROKEN.parent}/tutorial/id_sum.py:IdSum"
+    scheme, world = find(word), World(NO_PAGE_MAPCOUNT, 3, 4)
+    path = first_mistake(world, SchemeState(scheme, world), shared=True)
+    found = falsely_exclusive(world, path, scheme, word)
+    result = acted(world, found, scheme)
+    assert [len(result.acted) - 1] == wrong_steps(result, scheme)
 
 
 def test_a_slot_overflows_at_real_size() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mapcount.check.reference import KernelFolio, Move, SchemeState, Search, Subject
+from mapcount.check.reference import KernelFolio, Move, SchemeState, Search, Subject, endless
 from mapcount.check.story import Told, Untellable, as_file, as_private_memory
 from mapcount.check.world import COUNTS_LIKE, REMOVES, Event, Tables, World
 from mapcount.replay.beside import SchemesBeside
@@ -37,6 +37,8 @@ class Counterexample:
     path: tuple[Event, ...]
     unit: int
     """Pages of the scenario for each page of the world."""
+    endless: tuple[Move, Move] | None = None
+    """How what is wrongly shared can remain so for any number of events (`reference.endless`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def wrongly_shared(
     `word` is how the scheme is called on a command line.
     """
     title = f"{_who(world, scheme)} calls this folio shared, though one process alone maps it."
-    return _wrong_answer(world, path, scheme, word, title, "exclusive")
+    story = _wrong_answer(world, path, scheme, word, title, "exclusive")
+    if story is None:
+        return None
+    return replace(story, endless=endless(story.world, _subject(story.world, scheme), story.path))
 
 
 def falsely_exclusive(
@@ -157,6 +162,7 @@ def _tellings(world: World, path: Sequence[Event]) -> Iterator[Told]:
     with suppress(Untellable):
         yield as_private_memory(world, path)
     yield as_file(world, path)
+    yield as_file(world, path, everybody=True)
 
 
 def _text(told: Told, finding: Finding, options: str, bits: int) -> str:
@@ -172,6 +178,10 @@ def _text(told: Told, finding: Finding, options: str, bits: int) -> str:
     return "\n".join([*lines, *told.lines, *finding.ends(told)]) + "\n"
 
 
+def _subject(world: World, scheme: Scheme | None) -> Subject:
+    return SchemeState(scheme, world) if scheme else KernelFolio(world)
+
+
 # -- the way that reads best -------------------------------------------------------------------------------
 
 
@@ -182,7 +192,7 @@ def by_fork_and_exit(
 
     The path itself if there is none that is no longer.
     """
-    subject: Subject = SchemeState(scheme, world) if scheme else KernelFolio(world)
+    subject = _subject(world, scheme)
     search = Search(world, subject, _forks_and_exits)
     for state in search:
         if state.depth > len(path):

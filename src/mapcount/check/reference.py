@@ -12,6 +12,7 @@ state. Who maps what (`world.Tables`) is kept beside it, and decides which event
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -224,6 +225,44 @@ def state_after(world: World, subject: Subject, path: Sequence[Event]) -> State:
         tables = world.after(tables, event)
         counters = subject.step(counters, event, sum(mine.entries for mine in tables))
     return State((tables, subject.key(counters)), tables, counters, truth_of(world, tables), len(path))
+
+
+def endless(world: World, subject: Subject, path: Sequence[Event]) -> tuple[Move, Move] | None:
+    """Being wrongly shared, for any number of events from where `path` leads: (events to begin with, and
+    events that lead back to where they began). None if it cannot last.
+
+    Wrongly shared: one mm alone maps the folio, and it is called shared.
+    """
+    start = state_after(world, subject, path)
+    for lead, tables, counters in _wrongly_from(world, subject, start.tables, start.counters):
+        here = (tables, subject.key(counters))
+        for loop, then, after in _wrongly_from(world, subject, tables, counters):
+            if loop and (then, subject.key(after)) == here:
+                return lead, loop
+    return None
+
+
+def _wrongly_from(
+    world: World, subject: Subject, tables: Tables, counters: Any
+) -> Iterator[tuple[Move, Tables, Any]]:
+    """Every wrongly shared state within reach of one through such alone, the nearest first.
+
+    The one itself comes first, and again if it is come back to.
+    """
+    seen: set[Hashable] = set()
+    queue: deque[tuple[Move, Tables, Any]] = deque([((), tables, counters)])
+    while queue:
+        way, tables, counters = queue.popleft()
+        yield way, tables, counters
+        for move in every_event(world, tables):
+            after = world.after(tables, *move)
+            total = sum(mine.entries for mine in after)
+            then = subject.step(counters, *move, total)
+            key = (after, subject.key(then))
+            alone = sum(1 for mine in after if mine.entries) == 1
+            if alone and key not in seen and subject.maybe_shared(then, total):
+                seen.add(key)
+                queue.append(((*way, *move), after, then))
 
 
 class Search:

@@ -177,15 +177,17 @@ def _place(told: Told, process: str, region: str, held: Mappings, pages: int) ->
 # -- a file ------------------------------------------------------------------------------------------------
 
 
-def as_file(world: World, path: Sequence[Event], unit: int | None = None) -> Told:
+def as_file(world: World, path: Sequence[Event], unit: int | None = None, *, everybody: bool = False) -> Told:
     """The path told with a memfd that everybody maps and unmaps, event by event.
 
-    A process to begin with makes the file; it maps nothing any more when the story begins.
+    A process to begin with makes the file; it maps nothing any more when the story begins. `everybody`:
+    mms that no event is of are born too, so that MM ids are as far apart as in the world.
     """
     told = Told(unit or unit_of(world), private=False)
     layers = {mm: _Layers(world, name_of(mm), told.unit) for mm in range(1, world.mms + 1)}
     lines = [line for event in path for line in layers[event.mm].tell(event)]
-    size, who = show_size(world.pages * told.unit), sorted({event.mm for event in path})
+    size, mms = show_size(world.pages * told.unit), {event.mm for event in path}
+    who = sorted({*range(1, max(mms)), *mms} if everybody else mms)
     regions = sorted({region for mm in who for region in layers[mm].regions})
     file = f"memfd={FILE} shared"
     told.lines = [

@@ -93,12 +93,14 @@ def _wrongly(world: World, found: WronglyShared | None, told: Told) -> dict[str,
     if found is None:
         return None
     story = told.get(WRONGLY_SHARED)
+    begin, again = (story.endless or ((), ())) if story else ((), found.around)
     return {
         "states": found.states,
         "path": path_in_words(story.world, story.path) if story else path_in_words(world, found.path),
         "scenario": _text(told, WRONGLY_SHARED),
         "lasts": None if found.longest is None else path_in_words(world, found.longest),
-        "around": path_in_words(world, found.around),
+        "begins": path_in_words(world, begin),
+        "around": path_in_words(world, again),
         "endings": {ending.value: count for ending, count in found.endings.items()},
     }
 

@@ -14,9 +14,9 @@ GUESS = (
     "note: this kernel guesses from the first page whether a folio is shared, and nothing is claimed of the "
     "guess. --scheme first-page shows when it is wrong."
 )
-UNTOLD = "no scenario tells it: its pages and PMDs cannot be scaled up alike"
+UNTOLD = "no scenario was found that shows it, with processes and folios of real sizes"
 UNKNOWN = "how long it can last was not found out"
-AROUND = "it can last for any number of events: these lead back to where they began"
+AROUND = "it can last for any number of events: with these, {last}again and again"
 
 
 def head(data: Mapping[str, Any]) -> str:
@@ -88,7 +88,10 @@ def how_long(data: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
     if data["stopped"]:
         return "how long it can last is known when all is explored", ()
     if lasts is None:
-        return (AROUND, found["around"]) if found["around"] else (UNKNOWN, ())
+        if not found["around"]:
+            return UNKNOWN, ()
+        last = f"the last {len(found['around'])} of them " if found["begins"] else ""
+        return AROUND.format(last=last), [*found["begins"], *found["around"]]
     if lasts:
         return f"it can outlast {plural(len(lasts), 'event')}, but no more", ()
     return "any event ends it", ()
