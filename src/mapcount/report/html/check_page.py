@@ -19,6 +19,7 @@ from mapcount.scenario.syntax import visible
 from mapcount.schemes.scheme import Scheme
 
 NAME = "counterexample.scn"
+TITLES = {WRONGLY_SHARED: "Wrongly shared, which is allowed"}
 
 
 def check_page(found: Exploration, told: Told, scheme: Scheme | None = None) -> bytes:
@@ -40,6 +41,7 @@ def check_page(found: Exploration, told: Told, scheme: Scheme | None = None) -> 
         counts=words.counts(check),
         invariants=[(words.verdict(one), one) for one in check["invariants"]],
         findings=list(_findings(check)),
+        untold=words.UNTOLD,
         lines=stories[0]["lines"] if stories else [],
     )
 
@@ -76,7 +78,7 @@ def _findings(check: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _finding(what: str, sentence: str, found: Any, way: str = "", more: Any = ()) -> dict[str, Any]:
     scenario = found["scenario"]
     return {
-        "id": what,
+        "title": TITLES.get(what, f"Broken: {what}"),
         "sentence": sentence,
         "way": way,
         "path": found["path"],

@@ -83,37 +83,49 @@ function card({ folio, where, on, before, changed }) {
       el("span", { class: "truth" },
         icon(folio.truth), el("span", {}, "truth: ", el("b", {}, folio.truth), whose))),
     lanes(folio),
-    el("div", { class: "beliefs" }, on.map((one, i) => belief(one.kernel, one.folio, before[i], varied ? most : 0))));
+    el("div", { class: "beliefs" }, on.map((one, i) => belief(one.kernel, one.folio, before[i], varied ? most : 0)), schemes(on)));
 }
+
+// A kernel or a scheme says of a folio that it is shared, or not: the head of what it keeps.
+function verdict(name, says, said, folio, wrong) {
+  const names = owners(folio), several = names.length ? `${some(names, 4)} map it` : "nobody maps it";
+  const fact = names.length === 1 ? `only ${names[0]} maps it` : several;
+  return [
+    el("div", { class: "head" },
+      el("span", { class: "kernel" }, name),
+      el("span", { class: "verdict" },
+        icon(says), el("span", {}, "says ", el("b", {}, value(says, said))),
+        wrong ? el("span", { class: "wrong-tag" }, "✗ WRONG") : null)),
+    wrong ? el("p", { class: "because" }, `It says ${says}, but ${fact}.`) : null,
+  ];
+}
+
+const word = (maybeShared) => (maybeShared ? "shared" : "exclusive");
 
 // `most`: the largest map count of any page on any kernel, where pages differ; else 0.
 function belief(kernel, folio, before, most) {
-  const word = (f) => (f.maybe_shared ? "shared" : "exclusive");
-  const names = owners(folio), says = word(folio), said = before ? word(before) : undefined;
-  const several = names.length ? `${some(names, 4)} map it` : "nobody maps it";
-  const fact = names.length === 1 ? `only ${names[0]} maps it` : several;
+  const said = before ? word(before.maybe_shared) : undefined;
   return el("div", { class: `belief${folio.wrong ? " wrong" : ""}`, "data-kernel": kernel.name },
-    el("div", { class: "head" },
-      el("span", { class: "kernel" }, kernel.name),
-      el("span", { class: "verdict" },
-        icon(says), el("span", {}, "says ", el("b", {}, value(says, said))),
-        folio.wrong ? el("span", { class: "wrong-tag" }, "✗ WRONG") : null)),
-    folio.wrong ? el("p", { class: "because" }, `It says ${says}, but ${fact}.`) : null,
+    verdict(kernel.name, word(folio.maybe_shared), said, folio, folio.wrong),
     folio.slots ? slots(folio, before) : null,
     bars(folio),
     most ? profile(folio, most) : null,
-    counters(folio, before),
-    schemes(folio));
+    counters(folio, before));
 }
 
 // What other schemes than the kernel's say, where the run was asked for some.
-function schemes(folio) {
-  const words = Object.entries(folio.schemes).map(([name, maybe]) => {
-    const wrong = maybe !== (folio.truth === "shared");
-    const says = `${maybe ? "shared" : "exclusive"}${wrong ? " ✗ WRONG" : ""}`;
-    return el("span", { "data-scheme": name }, `${name} says `, el("b", { class: wrong ? "bad" : "" }, says), ". ");
+const wrongSchemes = (folio) =>
+  Object.keys(folio.schemes).filter((name) => folio.schemes[name] !== (folio.truth === "shared"));
+
+// They hear the same on each kernel; should answers differ all the same, each has its box.
+function schemes(on) {
+  const found = new Map(on.flatMap(({ folio }) =>
+    Object.entries(folio.schemes).map(([name, maybe]) => [`${name} ${maybe}`, { name, maybe, folio }])));
+  return [...found.values()].map(({ name, maybe, folio }) => {
+    const wrong = wrongSchemes(folio).includes(name);
+    return el("div", { class: `belief${wrong ? " wrong" : ""}`, "data-scheme": name },
+      verdict(`scheme ${name}`, word(maybe), undefined, folio, wrong));
   });
-  return words.length ? el("p", { class: "schemes" }, words) : null;
 }
 
 function slots(folio, before) {

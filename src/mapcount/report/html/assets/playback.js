@@ -15,7 +15,11 @@ function linesOfSource() {
 }
 
 const chosen = () => kernels.filter((kernel) => shown.has(kernel.name));
-const wrongAt = (i) => chosen().some((kernel) => kernel.steps[i].wrong);
+const schemeNames = [...new Set(data.store.flatMap((one) => Object.keys(one.schemes || {})))];
+const schemeWrong = (name, i) => chosen().some((kernel) =>
+  kernel.steps[i].folios.some(([record]) => wrongSchemes(at(record)).includes(name)));
+const wrongAt = (i) => chosen().some((kernel) => kernel.steps[i].wrong)
+  || schemeNames.some((name) => schemeWrong(name, i));
 const everWrong = (kernel) => kernel.steps.filter((step) => step.wrong).length;
 
 function show(i, { scroll = true } = {}) {
@@ -60,23 +64,28 @@ function turn(direction) {
   return direction > 0 ? steps.length - 1 : 0;
 }
 
-// For each kernel a strip of the story, high where it is mistaken; and a mark at each such line.
+// A strip of the story, high where somebody is mistaken.
+function strip(name, wrong) {
+  const path = wrong.map((bad, i) => (bad ? `M${i} 0h1v10h-1z` : "")).join("");
+  return [
+    el("span", { class: "name" }, name),
+    el("div", { class: "strip", title: path ? "where it is mistaken" : "never mistaken" },
+      el("svg", { viewBox: `0 0 ${steps.length} 13`, preserveAspectRatio: "none" },
+        el("rect", { class: "base", x: 0, y: 7, width: steps.length, height: 2 }),
+        el("path", { class: "bad", d: path || "M0 0" }),
+        el("rect", { class: "here", x: now, y: 11, width: 1, height: 2 }))),
+  ];
+}
+
+// One for each kernel and each scheme; and a mark at each such line.
 function timeline() {
-  byId("timeline").replaceChildren(...chosen().flatMap((kernel) => {
-    const path = kernel.steps.map((step, i) => (step.wrong ? `M${i} 0h1v10h-1z` : "")).join("");
-    const title = everWrong(kernel) ? "where it is mistaken" : "never mistaken";
-    return [
-      el("span", { class: "name" }, kernel.name),
-      el("div", { class: "strip", title },
-        el("svg", { viewBox: `0 0 ${steps.length} 13`, preserveAspectRatio: "none" },
-          el("rect", { class: "base", x: 0, y: 7, width: steps.length, height: 2 }),
-          el("path", { class: "bad", d: path || "M0 0" }),
-          el("rect", { class: "here", x: now, y: 11, width: 1, height: 2 })))];
-  }));
+  byId("timeline").replaceChildren(
+    ...chosen().flatMap((kernel) => strip(kernel.name, kernel.steps.map((step) => Boolean(step.wrong)))),
+    ...schemeNames.flatMap((name) => strip(name, steps.map((_, i) => schemeWrong(name, i)))));
   for (const [i, line] of storyLines.entries()) {
     if (!line) continue;
     line.querySelector(".sign").textContent = wrongAt(i) ? "✗" : "";
-    line.title = wrongAt(i) ? "a kernel is mistaken after this step" : "";
+    line.title = wrongAt(i) ? "somebody is mistaken after this step" : "";
   }
 }
 

@@ -69,7 +69,8 @@ const listed = (words) =>
 function sentence(list) {
   const step = steps[now], wrong = [];
   for (const { folio, where, on } of list) {
-    const names = on.filter((one) => one.folio.wrong).map((one) => one.kernel.name);
+    const kernelNames = on.filter((one) => one.folio.wrong).map((one) => one.kernel.name);
+    const names = [...kernelNames, ...new Set(on.flatMap((one) => wrongSchemes(one.folio)))];
     if (!names.length) continue;
     const said = folio.truth === "shared" ? "exclusive" : "shared";
     const owner = folio.owners.length === 1 ? ` to ${folio.owners[0][0]}` : "";
@@ -78,7 +79,8 @@ function sentence(list) {
   }
   const failed = chosen().flatMap((kernel) => kernel.steps[now].failures.map((failure) =>
     `Not as expected on ${kernel.name}: ${failure.demand}, found ${failure.found}. `));
-  const right = list.length ? "Every kernel shown is right about every folio." : "No folio is in memory.";
+  const all = schemeNames.length ? "Every kernel and scheme" : "Every kernel shown";
+  const right = list.length ? `${all} is right about every folio.` : "No folio is in memory.";
   const comment = step.comment ? ` (${step.comment.trim()})` : "";
   return [el("code", {}, step.text), comment, el("br"), ...failed, wrong.join(" ") || right];
 }
