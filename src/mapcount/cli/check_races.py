@@ -13,11 +13,12 @@ from click.core import ParameterSource
 
 from mapcount.cli import CANNOT, FINDING, INTERRUPTED, USAGE
 from mapcount.cli.ending import end, show_progress
+from mapcount.cli.html_file import check_html, write_html
 from mapcount.cli.terminal import console
 
 DEFAULT = "stories,pairs"
-SHARED_OPTIONS = ("name", "most_states", "as_json")
-"""Parameters of `mapcount check` that mean the same here: the flavour, a bound, JSON."""
+SHARED_OPTIONS = ("name", "most_states", "as_json", "html", "force")
+"""Parameters of `mapcount check` that mean the same here: the flavour, a bound, JSON, a page."""
 
 
 def races_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -50,10 +51,14 @@ def races_options(command: Callable[..., None]) -> Callable[..., None]:
         wrong = [n for n in others if n not in SHARED_OPTIONS and source(n) is not ParameterSource.DEFAULT]
         if wrong:
             raise click.UsageError(f"--races explores programs, no world: leave {_spelt(wrong[0])} out")
+        if listing and others["html"]:
+            raise click.UsageError("--list is no exploration: leave --html out")
+        if others["force"] and not others["html"]:
+            raise click.UsageError("--force replaces what --html names: say --html FILE")
         if listing:
             _list(as_json=others["as_json"])
         else:
-            run_races(races, mutate, memory_model, others["name"], others["most_states"], others["as_json"])
+            run_races(races, mutate, memory_model, **{name: others[name] for name in SHARED_OPTIONS})
 
     return either
 
@@ -75,11 +80,14 @@ def run_races(
     races: str | None,
     mutate: str | None,
     memory_model: str | None,
-    flavour_name: str,
+    *,
+    name: str,
     most_states: int | None,
     as_json: bool,
+    html: str | None,
+    force: bool,
 ) -> None:
-    """Explore, print, and exit with the verdict."""
+    """Explore, print or write a page, and exit with the verdict. `name` is the flavour's."""
     from mapcount.check.races.choose import FLAVOURS, choose, explore_races
     from mapcount.check.races.compose import RaceError
     from mapcount.check.races.mutations import MUTATIONS
@@ -89,8 +97,9 @@ def run_races(
     from mapcount.report.check_races_data import races_as_data
 
     flavours = {flavour.name: flavour for flavour in FLAVOURS}
-    if flavour_name not in flavours:
-        raise click.UsageError(f"--races has no programs for {flavour_name}: {' or '.join(flavours)}")
+    check_html(html, force=force)
+    if name not in flavours:
+        raise click.UsageError(f"--races has no programs for {name}: {' or '.join(flavours)}")
     if mutate is not None and mutate not in MUTATIONS:
         raise click.UsageError(f"there is no mutation {mutate!r}: {', '.join(MUTATIONS)}")
     mutation = MUTATIONS[mutate] if mutate else None
@@ -99,7 +108,7 @@ def run_races(
         chosen = choose(races or (mutation.race if mutation else DEFAULT))
     except RaceError as error:
         end(str(error), USAGE)
-    flavour, results, interrupted = flavours[flavour_name], [], None
+    flavour, results, interrupted = flavours[name], [], None
     try:
         bound = most_states or MOST_STATES
         for result in explore_races(chosen, flavour, model, mutation, most_states=bound, told=show_progress):
@@ -108,7 +117,12 @@ def run_races(
         interrupted = len(chosen)
         show_progress(1, 1, "")
     data = races_as_data(results, flavour, model, mutation, interrupted)
-    _print(data, draw_races, as_json=as_json)
+    if html is not None:
+        from mapcount.report.html.races_page import races_page
+
+        write_html(html, races_page(data), force=force)
+    if as_json or html is None:
+        _print(data, draw_races, as_json=as_json)
     if interrupted is not None:
         sys.exit(INTERRUPTED)
     sys.exit({HOLDS: 0, BROKEN: FINDING}.get(data["result"], CANNOT))
