@@ -138,18 +138,21 @@ def change(changed: Mapping[str, str]) -> str:
     return f"{changed['cell']}{before} → {changed['after']}"
 
 
+def cost(data: Mapping[str, Any]) -> str:
+    """How many states were explored, in what time."""
+    seconds = data["seconds"]
+    return f"{plural(data['states'], 'state')} in {f'{seconds:.1f} s' if seconds >= 1 else 'under a second'}"
+
+
 def _result(data: Mapping[str, Any], width: int) -> Iterator[Text]:
     races = data["races"]
     broken = [race["name"] for race in races if race["result"] == BROKEN]
-    seconds = data["seconds"]
-    cost = f"{plural(data['states'], 'state')} in {f'{seconds:.1f} s' if seconds >= 1 else 'under a second'}"
     if broken:
-        yield from hanging(
-            f"BROKEN in {len(broken)} of {plural(len(races), 'race')}; {cost}", width, INDENT, "bold red"
-        )
+        words = f"BROKEN in {len(broken)} of {plural(len(races), 'race')}; {cost(data)}"
+        yield from hanging(words, width, INDENT, "bold red")
     elif data["result"] == HOLDS:
         every = "in every interleaving every property holds"
-        yield from hanging(f"holds: {every}; {cost}", width, INDENT, "bold green")
+        yield from hanging(f"holds: {every}; {cost(data)}", width, INDENT, "bold green")
         if "triples" not in {race["group"] for race in races} and len(races) > FEW:
             yield from hanging(
                 "--races all adds a write fault beside every two programs", width, INDENT, "dim"

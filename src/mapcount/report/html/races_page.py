@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mapcount.report.check_data import BROKEN, HOLDS
-from mapcount.report.check_races import change, first_shown, large, verdict
+from mapcount.report.check_data import BROKEN, HOLDS, NOT_EXHAUSTED
+from mapcount.report.check_races import change, cost, first_shown, large, verdict
 from mapcount.report.check_races_data import MODEL_WORDS
 from mapcount.report.html.page import render
 from mapcount.report.words import plural
@@ -21,10 +21,11 @@ def races_page(check: Mapping[str, Any]) -> bytes:
     return render(
         "races.html",
         data=races_page_data(check),
-        styles=["table.css", "check.css", "races.css"],
+        styles=["table.css", "chart.css", "check.css", "races.css"],
         scripts=["table.js", "races.js"],
         title=f"{plural(len(check['races']), 'race')} under {MODEL_WORDS[check['memory_model']]}",
         check=check,
+        cost=cost(check),
         result=_result(check),
         unfinished=_unfinished(check),
         properties=[(PROPERTY_WORDS[one["holds"]], one) for one in check["properties"]],
@@ -44,6 +45,7 @@ def races_page_data(check: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(race: Mapping[str, Any]) -> dict[str, Any]:
+    counted = race["result"] != NOT_EXHAUSTED
     return {
         "group": race["group"],
         "name": race["name"],
@@ -52,8 +54,8 @@ def _row(race: Mapping[str, Any]) -> dict[str, Any]:
         "states": race["states"],
         "steps": race["steps"],
         "depth": race["depth"],
-        "interleavings": race["interleavings"] if race["result"] == HOLDS else None,
-        "interleavings_words": large(race["interleavings"]) if race["result"] == HOLDS else "-",
+        "interleavings": race["interleavings"] if counted else None,
+        "interleavings_words": large(race["interleavings"]) if counted else "-",
         "result": race["result"],
         "verdict": verdict([race]),
     }

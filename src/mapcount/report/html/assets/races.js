@@ -48,7 +48,7 @@ function memory() {
 function show(i) {
   const most = race.steps.length;
   now = Math.max(0, Math.min(most - 1, i));
-  byId("at").textContent = `step ${now + 1} of ${most}: ${race.steps[now].thread} ${race.steps[now].step}`;
+  byId("at").textContent = `step ${now + 1} of ${most}, ${race.steps[now].thread}: ${race.steps[now].step}`;
   for (const id of ["first", "back"]) byId(id).disabled = now === 0;
   for (const id of ["next", "last"]) byId(id).disabled = now === most - 1;
   [...document.querySelectorAll(".threads tbody tr")].forEach((row, k) => {
