@@ -23,7 +23,7 @@ def races_page(check: Mapping[str, Any]) -> bytes:
         data=races_page_data(check),
         styles=["table.css", "chart.css", "check.css", "races.css"],
         scripts=["table.js", "races.js"],
-        title=f"{plural(len(check['races']), 'race')} under {MODEL_WORDS[check['memory_model']]}",
+        title=_title(check),
         check=check,
         cost=cost(check),
         result=_result(check),
@@ -88,6 +88,12 @@ def _interleaving(race: Mapping[str, Any]) -> dict[str, Any]:
             for step in race["interleaving"]
         ],
     }
+
+
+def _title(check: Mapping[str, Any]) -> str:
+    races = check["races"]
+    what = f"Race {races[0]['name']}" if len(races) == 1 else plural(len(races), "race")
+    return f"{what} under {MODEL_WORDS[check['memory_model']]}"
 
 
 def _result(check: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,8 @@ for (const [i, layer] of layers.entries()) layer.within = layer.states + (i ? la
 const MOST_WIDE = 8;
 
 const barTitle = (layer) =>
-  `${plural(layer.states, "state")} at ${plural(layer.depth, "event")}, ${layer.within.toLocaleString("en")} so far`;
+  `${plural(layer.states, "state")} at ${plural(layer.depth, "event")}, `
+  + `${layer.within.toLocaleString("en")} so far`;
 
 // A bar for each distance, no wider than there is room to the left of the first.
 function layerBars(X, Y, box) {
@@ -50,6 +51,8 @@ function tellStory(story) {
 if (data.stories.length > 1) {
   byId("stories").hidden = false;
   byId("stories").append(...data.stories.map((story, i) => el("label", {},
-    el("input", { type: "radio", name: "story", value: story.finding, checked: i === 0, onchange: () => tellStory(story) }),
+    el("input", {
+      type: "radio", name: "story", value: story.finding, checked: i === 0, onchange: () => tellStory(story),
+    }),
     story.finding)));
 }

@@ -26,7 +26,8 @@ function stepRow(step, i) {
 // What each cell holds after so many steps.
 function memoryAfter(count) {
   const cells = new Map(race.cells);
-  for (const step of race.steps.slice(0, count)) for (const [cell, value] of Object.entries(step.after)) cells.set(cell, value);
+  for (const { after } of race.steps.slice(0, count))
+    for (const [cell, value] of Object.entries(after)) cells.set(cell, value);
   return cells;
 }
 
@@ -85,7 +86,9 @@ if (race) {
   byId("interleaving").hidden = false;
   byId("shown").hidden = data.shown.length === 1;
   byId("shown").append(...data.shown.map((one, i) => el("label", {},
-    el("input", { type: "radio", name: "race", value: one.name, checked: i === 0, onchange: () => interleaving(one) }),
+    el("input", {
+      type: "radio", name: "race", value: one.name, checked: i === 0, onchange: () => interleaving(one),
+    }),
     one.name)));
   const steps = { first: () => 0, back: () => now - 1, next: () => now + 1, last: () => race.steps.length - 1 };
   for (const [id, to] of Object.entries(steps)) byId(id).addEventListener("click", () => show(to()));
@@ -99,7 +102,7 @@ if (race) {
 // -- the catalogue -------------------------------------------------------------------------------------
 
 byId("races").append(sortable({
-  name: "races", caption: "Races", by: { title: "group", down: false }, rows: data.races,
+  name: "races", caption: "Races", by: { title: "verdict", down: false }, rows: data.races,
   columns: [
     { title: "group", value: (row) => row.group, words: true },
     { title: "race", value: (row) => row.name, words: true, show: (row) => (row.story ? row.name : "") },
