@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapcount.check.counterexample import Counterexample, broken_invariant, falsely_exclusive, wrongly_shared
+from mapcount.check.findings import WRONGLY_SHARED, explored, stories
 from mapcount.check.reference import KernelFolio, SchemeState, Search, Subject, anonymous, state_after
 from mapcount.check.story import Told, Untellable, as_file, as_private_memory, name_of
 from mapcount.check.world import REMOVES, Event, World
@@ -195,6 +196,16 @@ def test_two_mappings_do_not_last() -> None:
     found = wrongly_shared(world, first_mistake(world, KernelFolio(world), shared=False))
     assert found is not None
     assert found.endless is None
+
+
+def test_a_story_of_a_world_without_an_end_is_told_all_the_same() -> None:
+    """Of a scheme whose counts only grow it is told how a mistake comes about, but not how long it lasts."""
+    scheme = find(f"{BROKEN}/kept_count.py:KeptCount")
+    found = explored(World(PAGE_MAPCOUNT, 3, 4), scheme)
+    assert not found.exhausted
+    told = stories(found, scheme, None)[WRONGLY_SHARED]
+    assert told is not None
+    assert told.endless is None
 
 
 def test_mm_ids_as_far_apart_as_they_were() -> None:

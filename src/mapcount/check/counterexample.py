@@ -54,16 +54,22 @@ class Finding:
 
 
 def wrongly_shared(
-    world: World, path: Sequence[Event], scheme: Scheme | None = None, word: str | None = None
+    world: World,
+    path: Sequence[Event],
+    scheme: Scheme | None = None,
+    word: str | None = None,
+    *,
+    finite: bool = True,
 ) -> Counterexample | None:
     """The way to a folio that one process maps and that is called shared. None if no story shows it.
 
-    `word` is how the scheme is called on a command line.
+    `word` is how the scheme is called on a command line. How long it lasts is found out in a world that is
+    known to be `finite`: the states of a scheme whose counts only grow have no end.
     """
     title = f"{_who(world, scheme)} calls this folio shared, though one process alone maps it."
     story = _wrong_answer(world, path, scheme, word, title, "exclusive")
-    if story is None:
-        return None
+    if story is None or not finite:
+        return story
     return replace(story, endless=endless(story.world, _subject(story.world, scheme), story.path))
 
 

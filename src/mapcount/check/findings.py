@@ -43,5 +43,6 @@ def stories(found: Exploration, scheme: Scheme | None, word: str | None) -> dict
         else:
             told[verdict.id] = broken_invariant(found.world, verdict.path, verdict.id)
     if found.wrongly_shared is not None:
-        told[WRONGLY_SHARED] = wrongly_shared(found.world, found.wrongly_shared.path, scheme, word)
+        path = found.wrongly_shared.path
+        told[WRONGLY_SHARED] = wrongly_shared(found.world, path, scheme, word, finite=found.exhausted)
     return told
