@@ -218,8 +218,9 @@ class _Layers:
         region = self._free(pages, alone=self._world.level(event.op) > 0)
         where = self._where(region, pages)
         self.regions[region] = self._after(region, event)
-        huge = not self._world.level(event.op) and event.nr * self._unit >= 1 << PMD_ORDER
-        advice = f"{self._name} madvise {where} nohugepage ; " if huge else ""
+        # All that PTEs map, so that it is one VMA: what several VMAs map is unmapped in as many batches.
+        ptes = self._world.pmd and not self._world.level(event.op)
+        advice = f"{self._name} madvise {where} nohugepage ; " if ptes else ""
         yield f"{self._name} mmap {where} memfd={FILE} shared ; {advice}{self._name} read {where}"
 
     def _unmap(self, event: Event, pages: range) -> Iterator[str]:

@@ -45,7 +45,7 @@ def _client(address: str) -> Iterator[Any]:
     dask: Any = distributed
     if address == "local":
         cores = len(os.sched_getaffinity(0))
-        here = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.CRITICAL}
+        here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
         with (
             dask.LocalCluster(n_workers=cores, threads_per_worker=1, **here) as cluster,
             dask.Client(cluster) as client,
