@@ -219,7 +219,7 @@ class _Layers:
         where = self._where(region, pages)
         self.regions[region] = self._after(region, event)
         # All that PTEs map, so that it is one VMA: what several VMAs map is unmapped in as many batches.
-        ptes = self._world.pmd and not self._world.level(event.op)
+        ptes = not self._world.level(event.op) and self._world.pages * self._unit >= 1 << PMD_ORDER
         advice = f"{self._name} madvise {where} nohugepage ; " if ptes else ""
         yield f"{self._name} mmap {where} memfd={FILE} shared ; {advice}{self._name} read {where}"
 
