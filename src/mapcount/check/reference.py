@@ -254,15 +254,15 @@ def _wrongly_from(
     while queue:
         way, tables, counters = queue.popleft()
         yield way, tables, counters
-        for move in every_event(world, tables):
-            after = world.after(tables, *move)
+        for (event,) in every_event(world, tables):
+            after = world.after(tables, event)
             total = sum(mine.entries for mine in after)
-            then = subject.step(counters, *move, total)
+            then = subject.step(counters, event, total)
             key = (after, subject.key(then))
             alone = sum(1 for mine in after if mine.entries) == 1
             if alone and key not in seen and subject.maybe_shared(then, total):
                 seen.add(key)
-                queue.append(((*way, *move), after, then))
+                queue.append(((*way, event), after, then))
 
 
 class Search:
