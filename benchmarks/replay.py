@@ -37,7 +37,12 @@ from mapcount.replay.synthetic import WORKLOADS, blocks, orders_of
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT
 
 HERE = Path(__file__).parent
-CASES = (("random", 1_000), ("random", 4_000_000), ("prefork", 1_000), ("zygote", 1_000))
+MILLION = 1_000_000
+CASES = (
+    ("random", 1_000, 16 * MILLION), ("random", 4 * MILLION, 48 * MILLION), ("prefork", 1_000, 16 * MILLION),
+    ("zygote", 1_000, 16 * MILLION),
+)  # fmt: skip
+"""Workload, folios, and events: a dozen for each folio at least, so that most of them have owners."""
 BUILDS = {"locked": ("-DLOCKED",), "free": (), "checked": ("-DLOCKED", "-DCHECKED")}
 LONG_FOLIOS = 1_000_000
 WINDOW = 1 << 20
@@ -160,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--events", type=int, default=16_000_000)
+    parser.add_argument("--events", type=int, help="of each workload; unless said, 16 or 48 million")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--long", type=int, metavar="EVENTS")
     arguments = parser.parse_args()
@@ -174,8 +179,8 @@ def main() -> None:
         libraries = {name: build(directory, *flags) for name, flags in BUILDS.items()}
         few = np.full(64, 9, np.uint8)
         by_engine(list(windows("random", few, 1000)), few, time.process_time, threads=2, every=True)
-        for kind, folios in CASES:
-            case(kind, folios, arguments.events, arguments.runs, libraries)
+        for kind, folios, events in CASES:
+            case(kind, folios, arguments.events or events, arguments.runs, libraries)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapcount.replay import engine
+from mapcount.replay import engine, grouping
 from mapcount.replay.trace import Op, TraceError
 from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, Flavour
 
@@ -277,6 +277,31 @@ def test_slices_of_a_window_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyP
         outcomes.add((*outcome, caught.value.row, str(caught.value)))
     (only,) = outcomes
     assert len(events) + 1 == only[-2]
+
+
+def test_pieces_of_a_block_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a block's events are cut in pieces, state, verdicts and errors are the same."""
+    folios = grouping.FEW_FOLIOS + 100
+    shapes: list[Shape] = [(4, False)] * folios
+    # Three folios of the last block: they are in every piece.
+    events = [(folios - 1 - folio, *event) for folio, *event in many_events(3000, 3, 5)]
+    wrong: Event = (folios - 1, 6, Op.NEW, 0, 16)
+    outcomes = set()
+    for at_once in (1 << 16, 1000, 7):
+        monkeypatch.setattr(engine, "SLICE", at_once)
+        for flavour in (NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT):
+            replayed_folios = folios_of(shapes)
+            with engine.Engine(replayed_folios, flavour, every=True, threads=1) as replaying:
+                replaying.replay(window_of(events))
+                outcome = (
+                    *(column.tobytes() for column in replayed_folios.state),
+                    replaying.tally().tobytes(),
+                )
+                with pytest.raises(TraceError) as caught:
+                    replaying.replay(window_of([(0, 1, Op.NEW, 0, 16), wrong, wrong, *events], len(events)))
+            outcomes.add((flavour.name, *outcome, caught.value.row, str(caught.value)))
+    assert 2 == len(outcomes)
+    assert {len(events) + 1} == {row for *_, row, _ in outcomes}
 
 
 @pytest.mark.parametrize("threads", [1, 2])

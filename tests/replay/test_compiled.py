@@ -31,7 +31,7 @@ def test_each_loop_is_compiled_for_one_kind_of_arguments() -> None:
         replayed(flavour, [(2, False), (9, False), (1, True)], events[:2], every=True, threads=2)
     assert len(window_of(events)) == 20
     loops = {name: getattr(sys.modules[module], name).signatures for module, name in LOOPS}
-    assert "replay_folios" in loops
+    assert "replay_groups" in loops
     assert {} == {name: found for name, found in loops.items() if len(found) > 1}
 
 

@@ -2,7 +2,7 @@
 
 The fast exploration steps the compiled code. Here the same world is explored over `tracking` (or, for a
 scheme, with its functions as they are written), and each transition is put before the compiled code as well:
-sixteen at a time, as the engine takes them. Both must come to the same counters. That is slower, and finds
+thirty-two at a time, as the engine takes them. Both must come to the same counters. That is slower, and finds
 the first event at which they part.
 """
 
@@ -115,7 +115,7 @@ Differs = Callable[[State, Event, str, str], None]
 
 
 class _Engine:
-    """The replay engine's `step`, in sixteen lanes."""
+    """The replay engine's `step`, in thirty-two lanes."""
 
     def __init__(self, world: World, differs: Differs) -> None:
         self._world, self._differs = world, differs

@@ -1,7 +1,7 @@
 """One step of the search: every event in every state of the last layer, by the engine's own rules.
 
 All states of a row have the same truth, so the same events can happen in them and lead to the same truth:
-sixteen at a time, they are put into the lanes of `replay.rules.step`. What comes out is compared with the
+`L` at a time, they are put into the lanes of `replay.rules.step`. What comes out is compared with the
 truth, then becomes a code and a bit in the row it leads to.
 
 Up to symmetry, MM ids mean nothing: the rules only ask whether two are equal. So a row lists its mms' numbers
@@ -156,7 +156,7 @@ def announce(event: Any, mm: Any, does: Any, page: Any, nr: Any) -> None:
 def apply(
     event: Any, lanes: Any, held: Any, q: int, total: Any, entire: Any, mapped: Any, rules: Any
 ) -> None:
-    """Let the event happen to sixteen states, from the `q`th on: the lanes hold what comes of it."""
+    """Let the event happen to `L` states, from the `q`th on: the lanes hold what comes of it."""
     for k in range(L):
         lanes[OWNER0 + k] = held[0, q + k]
         lanes[COUNT0 + k] = held[1, q + k]

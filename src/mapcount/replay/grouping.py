@@ -38,6 +38,11 @@ FEW_FOLIOS = 1 << 12
 """So many folios are sorted in one go; more, in blocks first."""
 BLOCKS = 1 << 10
 """How many streams a window is scattered to, as long as blocks are of no more than 2^14 folios."""
+GROUP = 32
+"""So many folios are replayed side by side (`rules.py`). With fewer, the loops over them would be unrolled,
+and have more values at a time than a processor has vector registers; with more, more words would be empty."""
+CHUNK = 1 << 10
+"""Events that are looked at, or packed, at a time by loops that compile to vector instructions."""
 LEAST_BLOCK_BITS, MOST_BLOCK_BITS = 10, 14
 """2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
 
@@ -53,94 +58,145 @@ def block_bits(folios: int) -> int:
 
 
 @jit
-def first_unsound(
-    folio: Any, mm: Any, op: Any, page: Any, nr: Any, folios: int, most_mm: int, most_pages: int
-) -> int:
-    """The first row whose numbers are out of any folio's range; the number of rows if there is none."""
-    for start in range(0, len(folio), 1024):
-        stop = min(start + 1024, len(folio))
+def count_blocks(
+    folio: Any, mm: Any, op: Any, page: Any, nr: Any, start: int, stop: int, folios: int, most_mm: int,
+    most_pages: int, shift: int, counts: Any,
+) -> Any:  # fmt: skip
+    """How many of the events [start, stop) each block has. Returns the first row that is unsound, or `stop`.
+
+    That is one whose numbers are out of any folio's range; counts mean nothing then.
+    """
+    counts[:] = 0
+    # As narrow as the columns: twice as many are compared at a time.
+    limits = np.uint32(folios), np.uint32(most_mm), np.uint32(most_pages)
+    for low in range(np.uint64(start), np.uint64(stop), np.uint64(CHUNK)):
+        high = min(low + np.uint64(CHUNK), np.uint64(stop))
         bad = False
-        for i in range(start, stop):
-            bad |= (folio[i] >= folios) | (mm[i] == 0) | (mm[i] > most_mm) | (op[i] == 0) | (op[i] > 7)
-            bad |= (page[i] >= most_pages) | (nr[i] == 0) | (nr[i] > most_pages)
+        for i in range(low, high):
+            bad |= is_unsound(folio[i], mm[i], op[i], page[i], nr[i], *limits)
         if bad:
-            for i in range(start, stop):
-                if (folio[i] >= folios) | (mm[i] == 0) | (mm[i] > most_mm) | (op[i] == 0) | (op[i] > 7):
-                    return i
-                if (page[i] >= most_pages) | (nr[i] == 0) | (nr[i] > most_pages):
-                    return i
-    return len(folio)
+            for i in range(low, high):
+                if is_unsound(folio[i], mm[i], op[i], page[i], nr[i], *limits):
+                    return np.int64(i)
+        for i in range(low, high):
+            counts[np.uint64(folio[i] >> shift)] += np.uint32(1)
+    return stop
 
 
 @jit
-def count_blocks(folio: Any, start: int, stop: int, shift: int, counts: Any) -> None:
-    """How many of the events [start, stop) each block has."""
-    counts[:] = 0
-    for i in range(np.uint64(start), np.uint64(stop)):
-        counts[np.uint64(folio[i] >> shift)] += np.uint32(1)
+def is_unsound(
+    folio: Any, mm: Any, op: Any, page: Any, nr: Any, folios: Any, most_mm: Any, most_pages: Any
+) -> Any:
+    """Are an event's numbers out of any folio's range?"""
+    bad = (folio >= folios) | (mm == 0) | (mm > most_mm) | (op == 0) | (op > 7)
+    return bad | (page >= most_pages) | (nr == 0) | (nr > most_pages)
+
+
+@jit
+def pack(mm: Any, op: Any, page: Any, nr: Any, low: Any, packed: Any) -> None:
+    """The words of as many events as `packed` holds, from row `low` on."""
+    for k in range(len(packed)):
+        i = low + np.uint64(k)
+        does = DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7)
+        lower = np.uint64(mm[i] | does << np.uint32(DOES_SHIFT))
+        packed[k] = (
+            lower | np.uint64(page[i]) << np.uint64(PAGE_SHIFT) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
+        )
 
 
 @jit
 def scatter(
     folio: Any, mm: Any, op: Any, page: Any, nr: Any, start: int, stop: int, shift: int, indexed: bool,
-    at: Any, words: Any, inside: Any, index: Any,
+    at: Any, step: int, words: Any, inside: Any, index: Any,
 ) -> None:  # fmt: skip
     """Pack the events [start, stop) and put each where `at` says that its block's next one belongs.
 
-    `indexed`: with its index. Its place in the block is left out where a folio is a block.
+    A block's events are `step` apart. `indexed`: each with its index. Its place in the block is left out
+    where a folio is a block.
     """
     mask = np.uint32((1 << shift) - 1)
-    for i in range(np.uint64(start), np.uint64(stop)):
-        block = np.uint64(folio[i] >> shift)
-        j = np.uint64(at[block])
-        at[block] += np.uint32(1)
-        does = np.uint64(DOES_BY_OP >> np.uint32(np.uint32(3) * op[i]) & np.uint32(7))
-        pages = np.uint64(page[i]) << np.uint64(PAGE_SHIFT) | np.uint64(nr[i]) << np.uint64(NR_SHIFT)
-        words[j] = np.uint64(mm[i]) | does << np.uint64(DOES_SHIFT) | pages
-        if shift:
-            inside[j] = folio[i] & mask
-        if indexed:
-            index[j] = i
+    packed = np.empty(CHUNK, np.uint64)
+    for low in range(np.uint64(start), np.uint64(stop), np.uint64(CHUNK)):
+        some = packed[: min(np.int64(CHUNK), stop - np.int64(low))]
+        pack(mm, op, page, nr, low, some)
+        for k in range(len(some)):
+            i = low + np.uint64(k)
+            block = np.uint64(folio[i] >> shift)
+            j = np.uint64(at[block])
+            at[block] += np.uint32(step)
+            words[j] = some[k]
+            if shift:
+                inside[j] = folio[i] & mask
+            if indexed:
+                index[j] = i
 
 
 @jit
 def sort_block(
     words: Any, inside: Any, index: Any, start: int, stop: int, folios: int, indexed: bool,
-    starts: Any, at: Any, words_out: Any, index_out: Any,
-) -> None:  # fmt: skip
-    """A block's events [start, stop) by folio; folio f's are then [starts[f], starts[f + 1])."""
-    starts[: folios + 1] = 0
+    layout: Any, words_out: Any, index_out: Any,
+) -> Any:  # fmt: skip
+    """Lay a block's events [start, stop) out in groups (`lay_out`). Returns how many folios have any."""
+    events, place, at, _, _, _ = layout
+    events[:folios] = 0
     for i in range(np.uint64(start), np.uint64(stop)):
-        starts[np.uint64(inside[i]) + np.uint64(1)] += np.uint32(1)
-    for f in range(folios):
-        starts[f + 1] += starts[f]
-    at[:folios] = starts[:folios]
+        events[np.uint64(inside[i])] += np.uint32(1)
+    touched = lay_out(folios, layout, words_out)
+    at[:folios] = place[:folios]
     for i in range(np.uint64(start), np.uint64(stop)):
         j = np.uint64(at[inside[i]])
-        at[inside[i]] += np.uint32(1)
+        at[inside[i]] += np.uint32(GROUP)
         words_out[j] = words[i]
         if indexed:
             index_out[j] = index[i]
+    return touched
 
 
 @jit
-def rank(starts: Any, folios: int, counts: Any, ranked: Any) -> Any:
-    """Put the folios that have events into `ranked`, those with most first. Returns how many there are.
+def lay_out(folios: int, layout: Any, words: Any) -> Any:
+    """Give every folio's events a place, in groups of `GROUP` folios that have about as many each.
 
-    Folios of one rank have about as many events, and fill the lanes of `rules.py` evenly.
+    Of `layout`: `events` says how many each folio has. Then `ranked` are the folios that have any, those with
+    most first: each `GROUP` of them are a group, and the return value is how many there are. `place` is where
+    each one's first event belongs; its others are `GROUP` apart, so that in `words`, the next events of all
+    folios of a group lie side by side, as `rules.py` wants them. `tops` is where each group's words begin,
+    and where the last one's end. Words of folios that have fewer events than others in the group are empty.
     """
+    events, place, _, ranked, tops, counts = layout
+    touched = rank(events, folios, counts, ranked)
+    top = np.uint64(0)
+    for g in range(0, touched, GROUP):
+        n = min(GROUP, touched - g)
+        longest = np.uint64(0)
+        for k in range(n):
+            place[ranked[g + k]] = top + np.uint64(k)
+            longest = max(longest, np.uint64(events[ranked[g + k]]))
+        tops[g // GROUP] = top
+        bottom = top + longest * np.uint64(GROUP)
+        for k in range(GROUP):
+            mine = np.uint64(events[ranked[g + k]]) if k < n else np.uint64(0)
+            for j in range(top + mine * np.uint64(GROUP) + np.uint64(k), bottom, np.uint64(GROUP)):
+                words[j] = np.uint64(0)
+        top = bottom
+    tops[(touched + GROUP - 1) // GROUP] = top
+    return touched
+
+
+@jit
+def rank(events: Any, folios: int, counts: Any, ranked: Any) -> Any:
+    """Put the folios that have events into `ranked`, those with most first. Returns how many there are."""
     most = len(counts) - 1
     counts[:] = 0
     for f in range(folios):
-        events: Any = np.int64(starts[f + 1]) - np.int64(starts[f])
-        counts[most - min(events, most)] += 1
+        n: Any = np.int64(events[f])
+        counts[most - min(n, most)] += 1
     at = 0
     for c in range(most + 1):
         at, counts[c] = at + counts[c], at
     touched = counts[most]
     for f in range(folios):
-        events = np.int64(starts[f + 1]) - np.int64(starts[f])
-        c = most - min(events, most)
+        n = np.int64(events[f])
+        c = most - min(n, most)
         if c < most:
             ranked[counts[c]] = f
             counts[c] += 1

@@ -1,4 +1,4 @@
-"""The loop over a block's folios, sixteen at a time: the heart of the engine."""
+"""The loop over a block's folios, `L` at a time: the heart of the engine."""
 
 from __future__ import annotations
 
@@ -7,64 +7,93 @@ from typing import Any
 import numpy as np
 
 from mapcount.replay.folios import SHAPE_SHIFT
-from mapcount.replay.grouping import rank
+from mapcount.replay.grouping import sort_block
 from mapcount.replay.jit import jit
-from mapcount.replay.lanes import AHEAD, fetch, fetch_rows, load, store, unpack
+from mapcount.replay.lanes import load, look_up, store, unpack
+from mapcount.replay.pages import count_pages
 from mapcount.replay.rules import LANES_EVENT, TOTAL, WRONG, L, add_up, arbitrary, blame, blame_sums, change
 from mapcount.replay.trace import ORDER_MASK
 from mapcount.replay.verdicts import begin, gather, judge
 
 
 @jit
-def replay_folios(
-    words: Any, index: Any, rows: Any, starts: Any, state: Any, f: int, folios: int, rules: Any, every: bool,
-    guesses: bool, first: int, packed: Any, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
-    counts: Any, ranked: Any,
-) -> None:  # fmt: skip
-    """Apply the sorted events of folios [f, f + folios); each one's first illegal event goes to `bad`.
+def replay_pieces(
+    words: Any, inside: Any, index: Any, pieces: Any, size: int, folios: int, indexed: bool,
+    sorted_words: Any, sorted_index: Any, rows: Any, layout: Any, offsets: Any, counts: Any, owner0: Any,
+    state: Any, rules: Any, every: bool, guesses: bool, first: int, lanes: Any, wide: Any, counted: Any,
+    tally: Any, bad: Any,
+) -> Any:  # fmt: skip
+    """Lay out and apply pieces of blocks, (block, start, stop) each, up to the first with an illegal event.
 
-    After an illegal event its folio's state means nothing. The others go on, so that the first is found.
+    Returns how many that were. A block is of `size` folios, unless there are no more.
     """
+    for p in range(len(pieces)):
+        f = pieces[p, 0] * size
+        n = min(size, folios - f)
+        start, stop = pieces[p, 1], pieces[p, 2]
+        touched = sort_block(
+            words, inside, index, start, stop, n, indexed, layout, sorted_words, sorted_index
+        )  # fmt: skip
+        if guesses:
+            count_pages(sorted_words, layout[0], layout[1], f, n, offsets, counts, owner0, bad)
+        groups = (np.int64(0), np.int64((touched + L - 1) // L), np.int64(touched))
+        replay_groups(
+            sorted_words, sorted_index, rows, layout, groups, f, state, rules, every, guesses, first, lanes,
+            wide, counted, tally, bad,
+        )  # fmt: skip
+        if bad[0, 0] > 0:
+            return p + 1
+    return len(pieces)
+
+
+@jit
+def replay_groups(
+    words: Any, index: Any, rows: Any, layout: Any, groups: Any, f: int, state: Any, rules: Any,
+    every: bool, guesses: bool, first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
+) -> None:  # fmt: skip
+    """Apply the events of some groups (`grouping.lay_out`); each folio's first illegal one goes to `bad`.
+
+    `groups`: the first, the one after the last, and how many folios are ranked. `f`: the number of the
+    block's first folio. After an illegal event its folio's state means nothing. The others go on, so that
+    the first is found.
+    """
+    events, _, _, ranked, tops, _ = layout
+    low, high, touched = groups
     orders, event = np.zeros(L, np.int64), np.zeros(LANES_EVENT, np.int32)
-    when = np.zeros((AHEAD, L), np.int32)
-    noted = np.zeros(L, np.bool_)
-    at, ends = np.zeros(L, np.uint64), np.zeros(L, np.uint64)
-    touched = rank(starts, folios, counts, ranked)
-    for g in range(0, touched, L):
-        n = min(L, touched - g)
-        at[:] = 0
-        ends[:] = 0
-        noted[:] = False
+    when, noted = np.zeros(L, np.uint32), np.zeros(L, np.bool_)
+    had, which = np.zeros(L, np.int64), np.zeros(L, np.int64)
+    for g in range(low, high):
+        n = min(L, touched - g * L)
         for k in range(n):
-            at[k], ends[k] = starts[ranked[g + k]], starts[ranked[g + k] + 1]
-            ranked[g + k] += f
-        which = ranked[g : g + n]
-        longest = (ends - at).max()
-        load(state, which, rules, lanes, wide)
+            which[k] = f + ranked[g * L + k]
+            had[k] = events[ranked[g * L + k]]
+        noted[:] = False
+        load(state, which[:n], rules, lanes, wide)
         if every:
             begin(lanes, counted)
-        for done in range(0, longest, AHEAD):
-            soon = min(AHEAD, longest - done)
-            fetch(words, at, ends, done, packed)
+        top = np.int64(tops[g])
+        for t in range((np.int64(tops[g + 1]) - top) // L):
+            j = top + t * L
+            unpack(words[j : j + L], event)
+            wrong = change(event, lanes, rules.most_in_slot) < 0
+            wrong |= add_up(event, lanes, wide)
+            if wrong or rules.any_level:
+                blame(event, lanes, rules.most_in_slot)
+                if rules.any_level:
+                    arbitrary(event, lanes, rules.pmd_order)
+                if blame_sums(event, lanes, wide):
+                    note(lanes, which[:n], t, noted, bad)
             if every:
-                fetch_rows(index, rows, at, ends, done, when)
-            for t in range(soon):
-                unpack(packed[t], event)
-                wrong = change(event, lanes, rules.most_in_slot) < 0
-                wrong |= add_up(event, lanes, wide)
-                if wrong or rules.any_level:
-                    blame(event, lanes, rules.most_in_slot)
-                    if rules.any_level:
-                        arbitrary(event, lanes, rules.pmd_order)
-                    if blame_sums(event, lanes, wide):
-                        note(lanes, which, done + t, noted, bad)
-                if every:
-                    judge(event, when[t], lanes, wide, counted, guesses)
-        store(state, which, rules, lanes, wide)
+                if len(rows) > 0:
+                    look_up(index[j : j + L], rows, event, when)
+                    judge(event, when, lanes, wide, counted, guesses)
+                else:
+                    judge(event, index[j : j + L], lanes, wide, counted, guesses)
+        store(state, which[:n], rules, lanes, wide)
         if every:
             for k in range(n):
                 orders[k] = (state[2][which[k]] >> np.uint32(SHAPE_SHIFT)) & np.uint32(ORDER_MASK)
-            gather(orders, ends - at, n, lanes, counted, first, tally)
+            gather(orders, had, n, lanes, counted, first, tally)
 
 
 @jit

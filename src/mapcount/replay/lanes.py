@@ -34,9 +34,6 @@ from mapcount.replay.rules import (
 from mapcount.replay.trace import HUGETLB, ORDER_MASK
 from mapcount.tracking.flavour import PUD_ORDER
 
-AHEAD: Final = 8
-"""Events of each folio that are fetched at a time: what was just written in pieces is slowly read as a
-vector."""
 DOES_MASK: Final = (1 << DOES_BITS) - 1
 UPPER_PAGE: Final = (1 << NR_SHIFT - 32) - 1
 """The bits of a page's number that are in the upper half of an event's word."""
@@ -89,44 +86,17 @@ def store(state: Any, which: Any, rules: Any, lanes: Any, wide: Any) -> None:
 
 
 @jit
-def fetch(words: Any, at: Any, ends: Any, done: int, packed: Any) -> None:
-    """Put each lane's next events into `packed`: those from `at + done` on, empty ones from `ends` on.
-
-    `packed[t]` has the lower halves of their words (`grouping.py`) by lane, then the upper ones.
-    """
+def look_up(index: Any, rows: Any, event: Any, when: Any) -> None:
+    """Each lane's row in the trace, by the event's index in the window; 0 where there is no event."""
     for k in range(L):
-        start = at[k] + np.uint64(done)
-        if start + np.uint64(AHEAD) <= ends[k]:
-            for t in range(AHEAD):
-                word = words[start + np.uint64(t)]
-                packed[t, k] = np.uint32(word)
-                packed[t, L + k] = np.uint32(word >> np.uint64(32))
-        else:
-            for t in range(AHEAD):
-                j = start + np.uint64(t)
-                word = words[j] if j < ends[k] else np.uint64(0)
-                packed[t, k] = np.uint32(word)
-                packed[t, L + k] = np.uint32(word >> np.uint64(32))
+        when[k] = rows[index[k]] if event[NR + k] != 0 else np.uint32(0)
 
 
 @jit
-def fetch_rows(index: Any, rows: Any, at: Any, ends: Any, done: int, when: Any) -> None:
-    """Put the same events' rows into `when`. `rows`: the row by index; empty where it is the index."""
+def unpack(words: Any, event: Any) -> None:
+    """The lanes of an event, from each one's word (`grouping.py`)."""
     for k in range(L):
-        for t in range(AHEAD):
-            j = at[k] + np.uint64(done + t)
-            i = index[j] if j < ends[k] else np.uint32(0)
-            when[t, k] = rows[i] if len(rows) > 0 else i
-
-
-@jit
-def unpack(packed: Any, event: Any) -> None:
-    """The lanes of an event, from the two halves of each word.
-
-    (The number of lanes is not said: a loop so short and simple would be unrolled, not made into vectors.)
-    """
-    for k in range(len(packed) // 2):
-        low, high = packed[k], packed[L + k]
+        low, high = np.uint32(words[k]), np.uint32(words[k] >> np.uint64(32))
         event[MM + k] = low & np.uint32(ID_MASK)
         event[DOES + k] = low >> np.uint32(DOES_SHIFT) & np.uint32(DOES_MASK)
         upper = (high & np.uint32(UPPER_PAGE)) << np.uint32(32 - PAGE_SHIFT)

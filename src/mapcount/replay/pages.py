@@ -16,6 +16,7 @@ from mapcount.replay.grouping import (
     DOES_SHIFT,
     ENTRY,
     FIRST_TWICE,
+    GROUP,
     IS_NEW,
     NR_SHIFT,
     PAGE_MASK,
@@ -61,7 +62,7 @@ class PageMapcounts:
 
 @jit
 def count_pages(
-    words: Any, starts: Any, owner0: Any, f: int, folios: int, offsets: Any, counts: Any, bad: Any
+    words: Any, events: Any, place: Any, f: int, folios: int, offsets: Any, counts: Any, owner0: Any, bad: Any
 ) -> None:
     """Apply the events of folios [f, f + folios) to their pages' counts, and mark FIRST_TWICE in each.
 
@@ -73,7 +74,8 @@ def count_pages(
         order = shape & np.uint32(ORDER_MASK)
         nr_pages = np.int64(1) << order
         base = np.int64(offsets[f + k])
-        for j in range(starts[k], starts[k + 1]):
+        for t in range(events[k]):
+            j = np.int64(place[k]) + t * GROUP
             does = np.int64(words[j] >> np.uint64(DOES_SHIFT) & np.uint64(7))
             page = np.int64(words[j] >> np.uint64(PAGE_SHIFT) & np.uint64(PAGE_MASK))
             nr = np.int64(words[j] >> np.uint64(NR_SHIFT))
@@ -90,7 +92,7 @@ def count_pages(
                 if fewest == 0:
                     n = bad[0, 0] + 1
                     bad[0, 0] = n
-                    bad[n, 0], bad[n, 1], bad[n, 2], bad[n, 3] = f + k, j - starts[k], PAGE, 0
+                    bad[n, 0], bad[n, 1], bad[n, 2], bad[n, 3] = f + k, t, PAGE, 0
                     break
                 for i in range(base + page, base + page + nr):
                     counts[i] -= np.uint32(1)

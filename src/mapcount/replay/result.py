@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 
-from mapcount.replay.engine import Engine, Tally
+from mapcount.replay.desk import Tally
+from mapcount.replay.engine import Engine
 from mapcount.replay.folios import SHARED_SHIFT, Folios
 from mapcount.replay.pages import PageMapcounts
 from mapcount.replay.trace import HUGETLB, ORDER_MASK, TraceError

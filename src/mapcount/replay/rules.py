@@ -1,7 +1,7 @@
-"""The rules of mapping and unmapping, for sixteen folios side by side.
+"""The rules of mapping and unmapping, for `L` folios side by side.
 
-The state of sixteen folios and the next event of each lie in *lanes*. One pass over the lanes (`change`)
-applies all sixteen events without a branch, which compiles to vector instructions. A folio with no event
+The state of `L` folios and the next event of each lie in *lanes*. One pass over the lanes (`change`)
+applies all these events without a branch, which compiles to vector instructions. A folio with no event
 left gets an empty one: no mapping, of mm 0. Rules are those of docs/mechanism.md, sections 4 and 5; nothing
 is shared with `tracking/`, which says the same one folio at a time and is what the tests hold this against.
 
@@ -25,7 +25,7 @@ from mapcount.replay.jit import jit
 from mapcount.replay.trace import MOST_MAPPINGS
 from mapcount.tracking.flavour import PUD_ORDER, Flavour
 
-L: Final = 16
+L: Final = grouping.GROUP
 """Lanes: folios side by side."""
 
 # Columns of an event's lanes, each L long.

@@ -19,6 +19,7 @@ from mapcount.replay.folios import ID_MASK, SHAPE_SHIFT, Folios
 from mapcount.replay.grouping import (
     DOES_SHIFT,
     ENTRY,
+    GROUP,
     IS_NEW,
     NR_SHIFT,
     PAGE_MASK,
@@ -120,15 +121,20 @@ class SchemeReplay:
         if not _ours(scheme.add):
             try_out(scheme, self._functions)
 
-    def replay(self, words: Any, index: Any, starts: Any, folios: Folios, f: int, n: int, when: Any) -> None:
-        """Apply the sorted events, known to be legal, of folios [f, f + n). Threads do so side by side."""
+    def replay(
+        self, words: Any, index: Any, events: Any, place: Any, folios: Folios, f: int, n: int, when: Any
+    ) -> None:
+        """Apply the events, known to be legal, of folios [f, f + n), laid out as `grouping.lay_out` says.
+
+        Threads do so side by side.
+        """
         with self._lock:
             desk = self._desks.setdefault(threading.get_ident(), (
                 np.zeros((MOST_PHASES, MOST_ORDER + 1, MEASURES), np.int64),
                 np.zeros((MOST_ORDER + 1, len(Time)), np.int64),
             ))  # fmt: skip
         kernel()(
-            *self._functions, self.scheme.locked, self.scheme.reset_every, words, index, *when, starts,
+            *self._functions, self.scheme.locked, self.scheme.reset_every, words, index, *when, events, place,
             folios.owner0, f, n, self._offsets, self._state, self._truth, self._verdict, self._seen, *desk,
         )  # fmt: skip
 
@@ -158,8 +164,8 @@ def _size(function: Any, name: str, what: str, order: int) -> int:
 
 def replay_scheme(
     add: Any, remove: Any, maybe_shared: Any, walked: Any, locked: bool, reset_every: int,
-    words: Any, index: Any, rows: Any, first: int, phases: Any, starts: Any, owner0: Any, f: int, n: int,
-    offsets: Any, states: Any, truth: Any, verdicts: Any, seen: Any, counts: Any, times: Any,
+    words: Any, index: Any, rows: Any, first: int, phases: Any, events: Any, place: Any, owner0: Any,
+    f: int, n: int, offsets: Any, states: Any, truth: Any, verdicts: Any, seen: Any, counts: Any, times: Any,
 ) -> None:  # fmt: skip
     """Apply the sorted events of folios [f, f + n) to a scheme, and judge its answer after each.
 
@@ -175,7 +181,8 @@ def replay_scheme(
         total, entire = np.int64(truth[f + k, 0]), np.int64(truth[f + k, 1])
         sum1, sum2 = truth[f + k, 2], truth[f + k, 3]
         before: Any = np.int64(verdicts[f + k])
-        for j in range(starts[k], starts[k + 1]):
+        for t in range(events[k]):
+            j = np.int64(place[k]) + t * GROUP
             word, i = words[j], index[j]
             mm = np.int64(word & np.uint64(ID_MASK))
             does = np.int64(word >> np.uint64(DOES_SHIFT) & np.uint64(7))
@@ -237,7 +244,7 @@ def kernel() -> Any:
         types.Array(int64, 2, "C"),
     )
     signature = void(
-        *functions, boolean, int64, words, u32, given, int64, phases, u32, u32, int64, int64,
+        *functions, boolean, int64, words, u32, given, int64, phases, u32, u32, u32, int64, int64,
         i64, i64, truth, verdicts, u32, counts, times,
     )  # fmt: skip
     return njit(signature, cache=True, nogil=True)(replay_scheme)

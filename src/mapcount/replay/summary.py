@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mapcount.replay.engine import Tally
+from mapcount.replay.desk import Tally
 from mapcount.replay.result import Shard, tables
 from mapcount.replay.verdicts import Verdict
 from mapcount.tracking.flavour import Flavour

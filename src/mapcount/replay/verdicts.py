@@ -71,7 +71,7 @@ def judge(event: Any, row: Any, lanes: Any, wide: Any, counted: Any, guesses: bo
     for k in range(L):
         total, nr_pages, slotted = lanes[TOTAL + k], lanes[NR_PAGES + k], lanes[SLOTTED + k]
         entire, shared, before = lanes[ENTIRE + k], lanes[SHARED + k], lanes[VERDICT + k]
-        at, does, happens = row[k], event[DOES + k], event[NR + k] != ZERO
+        at, does, happens = i32(row[k]), event[DOES + k], event[NR + k] != ZERO
         guess = (entire > ZERO) | (total > nr_pages) | (does & FIRST_TWICE != ZERO)
         unslotted = guess if guesses & (nr_pages > ONE) else True
         maybe = (total > ONE) & (shared != ZERO if slotted != ZERO else unslotted)
