@@ -11,7 +11,8 @@ sorts them first.
 All sides start with the events in memory, in NumPy arrays, in windows as large as the engine takes them. They
 run in turns, and of each window the best of several runs counts, since other work on the machine only ever
 slows down. On one core CPU time is measured, for two cores time. `--long` streams a generated trace of so
-many events through the engine, and says how much memory that took.
+many events through the engine, and says how much memory that took. Last comes how long the command takes for
+a tiny trace, once its loops are compiled.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import ctypes
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import numpy as np
@@ -148,6 +151,20 @@ def case(kind: str, folios: int, events: int, runs: int, libraries: dict[str, An
     print(f"{kind:<8}{folios:>9,}{times}{ratios}{cores:>8.2f}", flush=True)
 
 
+def tiny(directory: str, runs: int) -> float:
+    """Seconds that `mapcount replay` takes for a trace of 1,000 events: the least of several runs."""
+    command = [sys.executable, "-c", "from mapcount.cli import main; main()", "replay"]
+    trace, took = f"{directory}/tiny.trace", []
+    subprocess.run(
+        [*command, "--synthetic", "random", "--events", "1000", "-o", trace], check=True, stdout=DEVNULL
+    )
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        subprocess.run([*command, trace], check=True, stdout=DEVNULL)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
 def long(events: int) -> None:
     """Stream a generated trace through the engine, in this process."""
     orders = orders_of(WORKLOADS["random"], LONG_FOLIOS, np.random.default_rng(0))
@@ -181,6 +198,7 @@ def main() -> None:
         by_engine(list(windows("random", few, 1000)), few, time.process_time, threads=2, every=True)
         for kind, folios, events in CASES:
             case(kind, folios, arguments.events or events, arguments.runs, libraries)
+        print(f"mapcount replay of 1,000 events: {tiny(directory, arguments.runs):.2f} s")
 
 
 if __name__ == "__main__":
