@@ -190,6 +190,8 @@ def test_what_is_no_capture_is_not_removed(tmp_path: Path, name: str) -> None:
 def test_signals_are_left_as_they_were(tmp_path: Path) -> None:
     """Afterwards signals do what they did before, and a handler of somebody else is never replaced."""
     mine = signal.signal(signal.SIGTERM, lambda *_: None)
+    # What runs in the background of a shell finds SIGINT ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         before = [signal.getsignal(number) for number in ENDING]
         with new_directory(tmp_path / "c"):
@@ -198,6 +200,7 @@ def test_signals_are_left_as_they_were(tmp_path: Path) -> None:
         assert before == [signal.getsignal(number) for number in ENDING]
     finally:
         signal.signal(signal.SIGTERM, mine)
+        signal.signal(signal.SIGINT, inherited)
 
 
 FULL = """
