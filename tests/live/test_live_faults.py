@@ -64,7 +64,8 @@ def midway(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
 def starts_sleep(child: Child) -> None:
     """The child starts another program, and has done so when this returns."""
     child.tell("os.execv('/bin/sleep', ['sleep', '60'])")
-    while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n":
+    # The kernel names a process before it maps the program.
+    while "/sleep\n" not in Path(f"/proc/{child.pid}/maps").read_text():
         time.sleep(0.001)
 
 
