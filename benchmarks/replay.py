@@ -28,7 +28,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ CASES = (
 )  # fmt: skip
 """Workload, folios, and events: a dozen for each folio at least, so that most of them have owners."""
 BUILDS = {"locked": ("-DLOCKED",), "free": (), "checked": ("-DLOCKED", "-DCHECKED")}
-LONG_FOLIOS = 1_000_000
+LONG_FOLIOS = MILLION
 WINDOW = 1 << 20
 
 Seconds = list[float]
@@ -153,14 +152,13 @@ def case(kind: str, folios: int, events: int, runs: int, libraries: dict[str, An
 
 def tiny(directory: str, runs: int) -> float:
     """Seconds that `mapcount replay` takes for a trace of 1,000 events: the least of several runs."""
-    command = [sys.executable, "-c", "from mapcount.cli import main; main()", "replay"]
+    command = [sys.executable, "-m", "mapcount", "replay"]
     trace, took = f"{directory}/tiny.trace", []
-    subprocess.run(
-        [*command, "--synthetic", "random", "--events", "1000", "-o", trace], check=True, stdout=DEVNULL
-    )
+    quietly = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL)
+    quietly([*command, "--synthetic", "random", "--events", "1000", "-o", trace])
     for _ in range(runs + 1):
         start = time.perf_counter()
-        subprocess.run([*command, trace], check=True, stdout=DEVNULL)
+        quietly([*command, trace])
         took.append(time.perf_counter() - start)
     return min(took)
 

@@ -18,7 +18,7 @@ from mapcount.report.audit_data import audit_as_data
 from mapcount.report.audit_files import TABLES
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(sources(), min_size=1, max_size=2), st.sampled_from(sorted(SORT_KEYS)), st.integers(40, 130))
 def test_anything_is_reported(found: list[MemorySource], sort: str, width: int) -> None:
     """Counts that contradict each other lead to numbers that mean little, and to nothing worse."""
@@ -33,7 +33,7 @@ def test_anything_is_reported(found: list[MemorySource], sort: str, width: int) 
         assert all(len(table(overview, rows).names) == len(row) for row in table(overview, rows).rows)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(sources())
 def test_every_folio_is_counted_once(source: MemorySource) -> None:
     """Large folios that are read are all in the table, each once, and never judged in two ways."""

@@ -318,7 +318,7 @@ def test_partly_mapped_folios_of_unknown_extent() -> None:
     assert (1, 1, False) == (found.partly_unknown, found.folios[0].partly_mapped, found.complete)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(st.sets(st.integers(0, 60), max_size=30), max_size=12))
 def test_folios_are_new_once(batches: list[set[int]]) -> None:
     """A folio is new the first time that it is seen, in whichever order the batches come."""
@@ -329,7 +329,7 @@ def test_folios_are_new_once(batches: list[set[int]]) -> None:
         known |= batch
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.lists(st.sets(st.integers(1, 12)), max_size=10), st.booleans())
 def test_what_waits_is_merged(blocks: list[set[int]], often: bool) -> None:
     """However many blocks a folio is in, it is one row with all of this process's pages."""

@@ -111,14 +111,14 @@ def test_small_worlds(flavour: Flavour) -> None:
         check(flavour, order, mappings)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.sampled_from(list(FLAVOURS.values())), st.lists(LARGE, max_size=6))
 def test_huge_folios(flavour: Flavour, mappings: list[Mapping]) -> None:
     """So it does on 2 MiB folios that are mapped by any mixture of PMDs and PTEs."""
     check(flavour, PMD_ORDER, tuple(mappings))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.lists(LARGE, max_size=6))
 def test_the_two_averages_are_one(mappings: list[Mapping]) -> None:
     """No-page-mapcount and total-mapped-pages give the same average, by different counters."""

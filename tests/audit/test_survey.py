@@ -55,7 +55,7 @@ def source_of(mapped: list[list[tuple[int, int, int, int]]]) -> MemorySource:
     )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(
     st.lists(st.lists(stretches(), max_size=8), max_size=4), st.lists(stretches(), max_size=8), st.booleans()
 )

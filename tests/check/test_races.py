@@ -97,7 +97,7 @@ def test_the_early_assertion_fails_on_one_kernel_only() -> None:
     assert {PAGE_MAPCOUNT.name: True, NO_PAGE_MAPCOUNT.name: False} == found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(-2, 2)), max_size=12))
 def test_one_thread_counts_like_the_core(events: list[tuple[int, int]]) -> None:
     """Alone, adding and removing store by store is what `OwnerSlots` does at once."""
@@ -183,7 +183,7 @@ def test_races_are_put_together_by_name() -> None:
     assert story.explore(Rules()).states == composed.explore(Rules()).states
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.sampled_from(["A", "A2", "B", "K"]), st.sampled_from(list(PROGRAMS))), max_size=4)
 )

@@ -62,7 +62,7 @@ def _machine(
     return Machine(start, threads, model, merge=merge)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tiny_programs())
 def test_the_search_sees_what_plain_recursion_sees(world: tuple[dict[str, int], list[list[Access]]]) -> None:
     """Final values and the number of interleavings are those of plain recursion, in both memory models."""
@@ -74,7 +74,7 @@ def test_the_search_sees_what_plain_recursion_sees(world: tuple[dict[str, int], 
         assert naive.total() == explored.interleavings
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tiny_programs())
 def test_store_buffers_allow_whatever_happens_without_them(
     world: tuple[dict[str, int], list[list[Access]]],

@@ -80,7 +80,7 @@ def meant(world: World, path: Sequence[Event], unit: int) -> list[tuple[str, boo
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(WORLDS), st.integers(0, 1 << 30), st.integers(1, 12))
 def test_a_file_is_mapped_event_by_event(world: World, seed: int, length: int) -> None:
     """Any path at all can be told with a file, and each of its events is one event of the scenario."""

@@ -186,7 +186,7 @@ VALID = st.sampled_from(
 ).map(str.strip)
 
 
-@settings(max_examples=250, derandomize=True, deadline=None)
+@settings(max_examples=250)
 @given(
     st.lists(
         st.one_of(VALID, VALID, VALID, st.lists(WORDS, max_size=6).map(" ".join)), min_size=1, max_size=25

@@ -18,7 +18,6 @@ from mapcount.tracking.layout import layout_of
 
 from .btf_file import PAGE_FLAGS, BtfFile, btf_of
 
-QUICK = settings(derandomize=True, deadline=None)
 NEEDS_BTF = pytest.mark.skipif(not Path(VMLINUX).exists(), reason=f"this kernel has no {VMLINUX}")
 
 
@@ -215,7 +214,6 @@ FOLIOS = btf_of(layout_of(PAGE_MAPCOUNT))
 CHANGES = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8)
 
 
-@QUICK
 @given(st.sampled_from([SMALL, FOLIOS]), CHANGES)
 def test_any_bytes_changed_are_survived(file: bytes, changes: list[tuple[int, int]]) -> None:
     """Whatever bytes of a file are changed, the answer is an answer or a BtfError."""
@@ -225,7 +223,6 @@ def test_any_bytes_changed_are_survived(file: bytes, changes: list[tuple[int, in
     _ask_everything(bytes(data))
 
 
-@QUICK
 @given(st.integers(0, len(SMALL)), st.binary(max_size=64))
 def test_any_cut_is_survived(end: int, more: bytes) -> None:
     """A file that ends early, or goes on as something else, is an answer or a BtfError."""
@@ -282,7 +279,7 @@ def test_indexing_is_quick(vmlinux: bytes) -> None:
 
 
 @NEEDS_BTF
-@settings(derandomize=True, deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 1 << 32))
 def test_a_damaged_kernel_file_is_survived(seed: int) -> None:
     """The kernel's own file with some bytes changed, and cut somewhere, is an answer or a BtfError."""

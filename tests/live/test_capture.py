@@ -58,7 +58,7 @@ def everything(source: Source) -> dict[str, object]:
     return said
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sources(), st.sampled_from([1, 2, 7, PART_ROWS]))
 def test_a_raw_capture_says_what_its_source_said(
     tmp_path_factory: pytest.TempPathFactory, source: MemorySource, part_rows: int
@@ -68,7 +68,7 @@ def test_a_raw_capture_says_what_its_source_said(
     assert everything(source) == everything(read)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sources())
 def test_folios_get_running_numbers(tmp_path_factory: pytest.TempPathFactory, source: MemorySource) -> None:
     """Folios are numbered from 1 by first appearance; nothing else about runs and folios changes."""
@@ -104,7 +104,6 @@ def test_places_are_running_numbers(regions: tuple[Region, ...], pmd_order: int)
         free = now.start + now.nr_pages
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 40))))
 def test_numbers_are_as_from_a_dictionary(blocks: list[list[int]]) -> None:
     """The tables of numbers do what a dictionary would, in a small part of its memory."""

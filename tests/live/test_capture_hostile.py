@@ -378,7 +378,7 @@ def test_what_becomes_objects_is_bounded(
     assert message in complaint(good)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damage_is_found(good: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Bytes of a table that changed or are missing are found; those of meta.json do no harm."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.live.btf import Btf, BtfError
@@ -18,7 +18,6 @@ from mapcount.tracking.layout import encode, encode_raw, layout_of
 from .btf_file import PAGE_FLAGS, BtfFile, btf_of
 from .fake_memory import HEAD
 
-QUICK = settings(derandomize=True, deadline=None)
 LAYOUTS = [layout_of(flavour.on(bits)) for flavour in FLAVOURS.values() for bits in (64, 32)]
 
 
@@ -44,7 +43,6 @@ COUNTED = {
 """Columns that are one field each."""
 
 
-@QUICK
 @given(st.data())
 def test_what_the_core_encodes(data: st.DataObject) -> None:
     """Every counter of every layout, 64 and 32 bits, decodes to the natural value that was encoded."""

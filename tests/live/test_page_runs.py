@@ -100,7 +100,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[int, int], dict[int, int], list[Vma]]:
 
 
 @given(worlds())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_any_layout_of_folios_is_seen_as_plain_loops_see_it(
     world: tuple[dict[int, int], dict[int, int], list[Vma]],
 ) -> None:
@@ -250,7 +250,7 @@ WORDS = st.integers(0, 1 << 24).map(
     ),
     st.integers(UNKNOWN, 1),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_whatever_the_files_say_runs_are_possible(
     flags: list[int], counts: list[int], entries: list[tuple[int, int]], pmd: int
 ) -> None:

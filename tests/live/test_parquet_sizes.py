@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.live.parquet_sizes import ParquetError, check_sizes
@@ -110,7 +110,6 @@ def test_headers_that_are_none(content: bytes, message: str) -> None:
     assert message in str(error.value)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_header_or_not(content: bytes) -> None:
     """Whatever the bytes, there is a struct or a ThriftError, and no other."""
@@ -126,7 +125,6 @@ FIELDS = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.integers(1, 40), FIELDS, max_size=6))
 def test_what_was_written_is_read(fields: dict[int, object]) -> None:
     """Every struct is read as it was written, to its last byte."""

@@ -45,7 +45,7 @@ def naive(text: str) -> list[tuple[int, int, str, str, set[str], dict[str, int]]
 
 @pytest.mark.parametrize("raw", [OWN, OLD, b""], ids=["own", "old", "empty"])
 @given(size=st.integers(1, 5000))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_regions_are_what_plain_loops_find(raw: bytes, size: int) -> None:
     """Every region, field and flag is found, in whatever pieces the file comes."""
     chunks = (raw[at : at + size] for at in range(0, len(raw), size))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.live import struct_folio
@@ -30,7 +30,6 @@ from .fake_memory import BASE, HEAD, FakePages
 from .machine import as_nobody, needs_bpf
 from .puppets import Puppets
 
-QUICK = settings(derandomize=True, deadline=None)
 EXCLUSIVE = 1 << PAGE_FLAGS["PG_anon_exclusive"]
 ANON = 0x1001
 PMD_PAGES = 1 << PMD_ORDER
@@ -92,7 +91,6 @@ def test_no_folios_at_all() -> None:
     assert [] == reader.page_mapcounts(0, 0).tolist()
 
 
-@QUICK
 @given(st.sets(st.integers(0, 511)), st.integers(1, 600))
 def test_marked_pages_are_counted(marked: set[int], at_once: int) -> None:
     """Each folio's marked pages are counted, however many pages are looked at in one go."""

@@ -162,7 +162,7 @@ def legal_traces(draw: st.DrawFn, kernel: Flavour) -> tuple[list[Shape], list[Ev
     return shapes, events
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), which=st.sampled_from(KERNELS), windows=st.integers(1, 3), threads=st.integers(1, 2))
 def test_random_traces(data: st.DataObject, which: Flavour, windows: int, threads: int) -> None:
     """Any legal trace ends the same, however it is cut into windows and shared among threads."""
@@ -174,7 +174,7 @@ def test_random_traces(data: st.DataObject, which: Flavour, windows: int, thread
     assert expected == rows_of(replayed(which, shapes, events, windows=windows, threads=threads))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), which=st.sampled_from(KERNELS), windows=st.integers(1, 3))
 def test_verdicts_after_every_event(data: st.DataObject, which: Flavour, windows: int) -> None:
     """`--every-event` counts verdicts, and how long they last, as a recount after each event does."""

@@ -16,7 +16,7 @@ RICH = Menu(anon=((), (9,), (4,), (4, 9)), shmem=((), (9,), (4,)), swap=True)
 POOR = Menu(anon=((),), shmem=(), pins=False)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1 << 40), st.integers(2, 20))
 def test_every_story_can_be_acted_out(seed: int, steps: int) -> None:
     """A random story has as many steps as asked for, all of them legal, and breaks no invariant."""
@@ -34,7 +34,7 @@ def test_the_same_seed_tells_the_same_story() -> None:
 
 
 @given(st.integers(0, 1 << 40))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_story_is_text(seed: int) -> None:
     """What is printed is read again as the same story."""
     story = generate(seed, NO_PAGE_MAPCOUNT, RICH)

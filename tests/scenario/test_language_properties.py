@@ -21,7 +21,7 @@ from mapcount.scenario.syntax import (
 from mapcount.scenario.verbs import CHOICES, PROCESS_FIELDS, SYSTEM_FIELDS, VERBS, Kind
 from mapcount.scenario.words import MAX_PAGES
 
-QUICK = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+QUICK = settings(database=None, max_examples=100)
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 names = st.one_of(

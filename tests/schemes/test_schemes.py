@@ -91,7 +91,7 @@ SLOT_EVENTS = st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.integers(1
 
 
 @given(events=SLOT_EVENTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_two_slots_uncompiled_are_trackings(events: list[tuple[int, bool, int]]) -> None:
     """Run by Python, the scheme's functions and `tracking` agree on slots and flag after every event."""
     scheme, slots = find("two-slots"), OwnerSlots(NO_PAGE_MAPCOUNT)

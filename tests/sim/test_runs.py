@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mapcount.sim.runs import Runs
 
-QUICK = settings(derandomize=True, database=None, deadline=None, max_examples=150)
+QUICK = settings(database=None, max_examples=150)
 
 END = 24
 """Pages are 0 … 23 here."""

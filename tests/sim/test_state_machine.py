@@ -190,9 +190,7 @@ class Story(RuleBasedStateMachine):
 
 TestStory = Story.TestCase
 TestStory.settings = settings(
-    derandomize=True,
     database=None,
-    deadline=None,
     phases=(Phase.generate,),
     max_examples=60,
     stateful_step_count=20,

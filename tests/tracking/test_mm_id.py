@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, Flavour
@@ -110,7 +110,6 @@ def test_free_twice() -> None:
     assert [1, 2] == [allocator.alloc(), allocator.alloc()]
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.lists(st.none() | st.integers(0, 9), max_size=60))
 def test_like_a_search_from_one(story: list[int | None]) -> None:
     """The allocator gives what a search for the lowest free number from 1 on finds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mapcount.tracking.per_page import PerPage
@@ -118,7 +118,6 @@ RANGES = st.tuples(st.integers(0, NR - 1), st.integers(1, NR)).map(lambda r: (r[
 STEPS = st.lists(st.tuples(st.sampled_from(["add", "set"]), RANGES, st.integers(-2, 3)), max_size=25)
 
 
-@settings(derandomize=True, deadline=None)
 @given(STEPS, RANGES)
 def test_like_a_list(steps: list[tuple[str, tuple[int, int], int]], asked: tuple[int, int]) -> None:
     """Whatever happens to runs happens to a plain list, number by number, and all answers are the same."""
@@ -149,7 +148,6 @@ def test_like_a_list(steps: list[tuple[str, tuple[int, int], int]], asked: tuple
     assert part == [value for _, n, value in numbers.runs(start, stop) for _ in range(n)]
 
 
-@settings(derandomize=True, deadline=None)
 @given(RANGES, RANGES)
 def test_copy(first: tuple[int, int], then: tuple[int, int]) -> None:
     """A copy has the same numbers and goes its own way."""

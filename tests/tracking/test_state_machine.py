@@ -411,8 +411,6 @@ def test_story(story: type[Story], examples: int) -> None:
     run_state_machine_as_test(
         story,
         settings=settings(
-            derandomize=True,
-            deadline=None,
             max_examples=examples,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),

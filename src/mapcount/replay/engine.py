@@ -79,7 +79,6 @@ class Engine:
         """How many events were replayed."""
         self._rules = rules_of(flavour)
         self._indexed = every or bool(schemes)
-        self._asked_by_folio = self.pages is not None or bool(schemes)
         self._bits = block_bits(len(folios))
         self._blocks = (len(folios) >> self._bits) + 1
         # Several threads wait for each other after each slice: then it has more for each.
@@ -110,13 +109,14 @@ class Engine:
         """Apply a window's events. Raises TraceError at the first that cannot be, with row and reason."""
         most_mm = min(MOST_MM, self.flavour.max_mm_id)
         columns = tuple(_frozen(column) for column in window.columns)
+        when = (_frozen(NO_ROWS if window.rows is None else window.rows), window.first, columns[5])
         for low in range(0, len(window), self._at_once):
             high = min(low + self._at_once, len(window))
             sound = self._count(columns, low, high, most_mm)
             if sound < high:
                 self._count(columns, low, sound, most_mm)
             if low < sound:
-                self._apply(window, columns, low, sound)
+                self._apply(window, columns, low, sound, when)
             if sound < high:
                 raise unsound(window, sound, len(self.folios), most_mm)
         self.events += len(window)
@@ -133,10 +133,10 @@ class Engine:
         )  # fmt: skip
         return min((row for row, end in zip(sound, edges[1:], strict=True) if row < end), default=high)
 
-    def _apply(self, window: Window, columns: tuple[NDArray[Any], ...], low: int, high: int) -> None:
+    def _apply(
+        self, window: Window, columns: tuple[NDArray[Any], ...], low: int, high: int, when: When
+    ) -> None:
         """Apply the events [low, high) of a window, which are counted."""
-        rows = _frozen(NO_ROWS if window.rows is None else window.rows)
-        when = (rows, window.first, columns[5])
         if self._bits:
             self._by_blocks(columns, low, high, when)
         else:
@@ -180,7 +180,7 @@ class Engine:
         for part in range(1, self.threads):
             np.add(at[part - 1], self._counts[part - 1] * np.uint32(GROUP), out=at[part])
         self._scatter(columns, low, high, at, GROUP)
-        by_folio = shares_of(events[:folios].cumsum(), self.threads) if self._asked_by_folio else []
+        by_folio = shares_of(events[:folios].cumsum(), self.threads) if self.pages or self.schemes else []
         if self.pages is not None:
             list(self._map(
                 lambda desk, some: count_pages(
