@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mapcount.replay import engine, grouping
+from mapcount.replay import blocks, engine, grouping, waves
 from mapcount.replay.trace import Op, TraceError
 from mapcount.tracking.flavour import FLAVOURS, NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT, Flavour
 
@@ -260,23 +260,58 @@ def many_events(count: int, folios: int, seed: int) -> list[Event]:
     return events
 
 
-def test_slices_of_a_window_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+CUTS = [(1 << 16, 1), (700, 1), (64, 1), (1 << 16, 2), (700, 2), (64, 2), (7, 2), (64, 3), (30, 7)]
+"""Events of a slice, and threads."""
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, events: int) -> None:
+    """Let slices have so many events, and towards the end of a window a few."""
+    monkeypatch.setattr(waves, "SLICE", events)
+    monkeypatch.setattr(waves, "LEAST_SLICE", min(events, 5))
+
+
+@pytest.mark.parametrize("flavour", [NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT])
+def test_slices_of_a_window_are_as_good_as_the_whole(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However a window is cut in slices and shared by threads, state, verdicts and errors are the same."""
-    events, shapes = many_events(5000, 40, 1), [(4, False)] * 40
+    folios = 300
+    events, shapes = many_events(5000, folios, 1), [(4, False)] * folios
     used: Event = (7, 6, Op.NEW, 0, 16)
     outcomes = set()
-    for at_once, threads in ((1 << 16, 1), (700, 1), (64, 1), (100, 2)):
-        monkeypatch.setattr(engine, "SLICE", at_once)
-        monkeypatch.setattr(engine, "SLICE_PER_FOLIO", 1)
-        folios = folios_of(shapes)
-        with engine.Engine(folios, NO_PAGE_MAPCOUNT, every=True, threads=threads) as replaying:
+    for at_once, threads in CUTS:
+        cut(monkeypatch, at_once)
+        replayed_folios = folios_of(shapes)
+        with engine.Engine(replayed_folios, flavour, every=True, threads=threads) as replaying:
             replaying.replay(window_of(events))
-            outcome = (*(column.tobytes() for column in folios.state), replaying.tally().tobytes())
+            outcome = (*(column.tobytes() for column in replayed_folios.state), replaying.tally().tobytes())
             with pytest.raises(TraceError) as caught:
                 replaying.replay(window_of([*events[:1], used, *events[:900]], len(events)))
         outcomes.add((*outcome, caught.value.row, str(caught.value)))
     (only,) = outcomes
     assert len(events) + 1 == only[-2]
+
+
+@given(st.data())
+def test_the_first_event_that_cannot_be_is_told(data: st.DataObject) -> None:
+    """Of many illegal events and unsound ones, anywhere, threads that go side by side find the first."""
+    folios = 100
+    events, shapes = many_events(2000, folios, 3), [(4, False)] * folios
+    illegal: list[Event] = [(folio, 9, Op.NEW, 0, 16) for folio in (0, 31, 50, 99)]
+    unsound: list[Event] = [(folios, 1, Op.MAP_PTES, 0, 1), (99, 0, Op.MAP_PTES, 0, 1), (0, 1, 9, 0, 1)]
+    wrong = data.draw(
+        st.lists(
+            st.tuples(st.integers(1000, 1999), st.sampled_from(illegal + unsound)), min_size=1, max_size=8
+        )
+    )
+    for row, event in wrong:
+        events[row] = event
+    at_once, threads = data.draw(st.sampled_from(CUTS))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        cut(monkeypatch, at_once)
+        with pytest.raises(TraceError) as caught:
+            replayed(NO_PAGE_MAPCOUNT, shapes, events, threads=threads)
+    assert min(row for row, _ in wrong) == caught.value.row
 
 
 def test_pieces_of_a_block_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +323,7 @@ def test_pieces_of_a_block_are_as_good_as_the_whole(monkeypatch: pytest.MonkeyPa
     wrong: Event = (folios - 1, 6, Op.NEW, 0, 16)
     outcomes = set()
     for at_once in (1 << 16, 1000, 7):
-        monkeypatch.setattr(engine, "SLICE", at_once)
+        monkeypatch.setattr(blocks, "PIECE", at_once)
         for flavour in (NO_PAGE_MAPCOUNT, PAGE_MAPCOUNT):
             replayed_folios = folios_of(shapes)
             with engine.Engine(replayed_folios, flavour, every=True, threads=1) as replaying:

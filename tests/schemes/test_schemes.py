@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mapcount.replay import waves
 from mapcount.replay.compare import Comparison, compare
 from mapcount.replay.reader import Trace
 from mapcount.replay.run import replay_trace
@@ -57,6 +58,24 @@ def test_two_slots_are_the_kernels(
             wrong = accuracy.events[Verdict.FALSELY_SHARED]
             assert wrong == counts.by[Measure.FALSELY_SHARED]
             assert accuracy.time[Verdict.FALSELY_SHARED] == time[Time.FALSELY_SHARED]
+
+
+@pytest.mark.parametrize(("events", "threads"), [(1 << 16, 1), (500, 1), (500, 2), (50, 3)])
+def test_slices_and_threads_change_nothing(
+    traces: dict[str, Trace],
+    compared: dict[str, Comparison],
+    events: int,
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However a trace is cut in slices and shared by threads, schemes are told the same events in order."""
+    monkeypatch.setattr(waves, "SLICE", events)
+    monkeypatch.setattr(waves, "LEAST_SLICE", min(events, 20))
+    schemes = [find(name) for name in NAMES]
+    told = compare(traces["random"], schemes, threads=threads)
+    assert [(j.all, j.by_order, j.time_by_order) for j in compared["random"].judged] == [
+        (j.all, j.by_order, j.time_by_order) for j in told.judged
+    ]
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)

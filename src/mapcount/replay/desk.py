@@ -22,26 +22,29 @@ Tally = NDArray[np.int64]
 
 
 class Desk:
-    """What one thread works with. `block`: how many folios it sorts events of; `events`: how many at most."""
+    """What one thread works with.
 
-    def __init__(self, block: int, events: int, *, indexed: bool) -> None:
+    `block`: how many folios it lays events out of, at most `events` at a time, in so many `parts`.
+    """
+
+    def __init__(self, block: int, events: int, *, indexed: bool, parts: int = 1) -> None:
         self.layout: Layout = (
             np.zeros(block, np.uint32),
             np.zeros(block, np.uint32),
             np.zeros(block, np.uint32),
             np.zeros(block, np.int64),
-            np.zeros(block // GROUP + 2, np.uint64),
+            np.zeros(block // GROUP + 2 * parts, np.uint64),
             np.zeros(RANKS, np.int64),
         )
         """What `grouping.lay_out` fills."""
+        self.touched = np.zeros(parts, np.int64)
+        """How many folios of each part have events."""
         # Room for the worst that can be, all events being one folio's. What is not used takes no memory.
         self.words: Words = np.empty(events * GROUP, np.uint64)
         self.index = np.empty(len(self.words) if indexed else 0, np.uint32)
         self.tally: Tally = np.zeros((MOST_ORDER + 1, 2, KINDS), np.int64)
         self.bad = np.zeros((2 * block + 1, 4), np.int64)
         """Illegal events (`groups.note`): of a folio the first by its pages, and by other rules."""
-        self.found: list[NDArray[np.int64]] = []
-        """Those of all blocks so far."""
         self.lanes = (
             np.zeros(LANES_32, np.int32),
             np.zeros(LANES_F64, np.float64),
@@ -52,11 +55,9 @@ class Desk:
         """What compiled functions work with."""
 
     def find(self) -> NDArray[np.int64]:
-        """Move what is in `bad` to `found`."""
+        """Take what is in `bad` out of it."""
         some = self.bad[1 : 1 + self.bad[0, 0]].copy()
         self.bad[0, 0] = 0
-        if len(some):
-            self.found.append(some)
         return some
 
 

@@ -141,7 +141,7 @@ def sort_block(
     events[:folios] = 0
     for i in range(np.uint64(start), np.uint64(stop)):
         events[np.uint64(inside[i])] += np.uint32(1)
-    touched = lay_out(folios, layout, words_out)
+    touched = lay_out(folios, layout, np.uint64(0), words_out)
     at[:folios] = place[:folios]
     for i in range(np.uint64(start), np.uint64(stop)):
         j = np.uint64(at[inside[i]])
@@ -153,18 +153,18 @@ def sort_block(
 
 
 @jit
-def lay_out(folios: int, layout: Any, words: Any) -> Any:
+def lay_out(folios: int, layout: Any, top: Any, words: Any) -> Any:
     """Give every folio's events a place, in groups of `GROUP` folios that have about as many each.
 
-    Of `layout`: `events` says how many each folio has. Then `ranked` are the folios that have any, those with
-    most first: each `GROUP` of them are a group, and the return value is how many there are. `place` is where
-    each one's first event belongs; its others are `GROUP` apart, so that in `words`, the next events of all
-    folios of a group lie side by side, as `rules.py` wants them. `tops` is where each group's words begin,
-    and where the last one's end. Words of folios that have fewer events than others in the group are empty.
+    Words from `top` on are for them. Of `layout`: `events` says how many each folio has. Then `ranked` are
+    the folios that have any, those with most first: each `GROUP` of them are a group, and the return value is
+    how many there are. `place` is where each one's first event belongs; its others are `GROUP` apart, so that
+    in `words`, the next events of all folios of a group lie side by side, as `rules.py` wants them. `tops` is
+    where each group's words begin, and where the last one's end. Words of folios that have fewer events than
+    others in the group are empty.
     """
     events, place, _, ranked, tops, counts = layout
     touched = rank(events, folios, counts, ranked)
-    top = np.uint64(0)
     for g in range(0, touched, GROUP):
         n = min(GROUP, touched - g)
         longest = np.uint64(0)
