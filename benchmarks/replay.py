@@ -36,6 +36,7 @@ from mapcount.replay.engine import Engine, at_once, replay
 from mapcount.replay.folios import Folios
 from mapcount.replay.reader import Window, merged
 from mapcount.replay.synthetic import WORKLOADS, blocks, orders_of
+from mapcount.replay.trace import FILE_EVENTS
 from mapcount.tracking.flavour import NO_PAGE_MAPCOUNT
 
 HERE = Path(__file__).parent
@@ -47,7 +48,7 @@ CASES = (
 """Workload, folios, and events: a dozen for each folio at least, so that most of them have owners."""
 BUILDS = {"locked": ("-DLOCKED",), "free": (), "checked": ("-DLOCKED", "-DCHECKED")}
 LONG_FOLIOS = MILLION
-WINDOW = 1 << 20
+WINDOW = FILE_EVENTS
 
 Seconds = list[float]
 """For each window."""

@@ -185,8 +185,11 @@ def lay_out(folios: int, layout: Any, top: Any, words: Any) -> Any:
 @jit
 def rank(events: Any, folios: int, counts: Any, ranked: Any) -> Any:
     """Put the folios that have events into `ranked`, those with most first. Returns how many there are."""
-    most = len(counts) - 1
-    counts[:] = 0
+    most: Any = np.uint32(0)
+    for f in range(folios):
+        most = max(most, events[f])
+    most = min(np.int64(most), len(counts) - 1)
+    counts[: most + 1] = 0
     for f in range(folios):
         n: Any = np.int64(events[f])
         counts[most - min(n, most)] += 1

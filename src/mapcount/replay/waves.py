@@ -22,7 +22,7 @@ from mapcount.replay.job import Columns, Illegal, Job, When
 from mapcount.replay.pages import count_pages
 from mapcount.replay.rules import L
 
-SLICE = 1 << 16
+SLICE = 3 << 15
 """Events of a slice, at most: they fit in a core's second-level cache."""
 LEAST_SLICE = 1 << 14
 """Towards the end of a window slices are smaller, so that all threads end at about the same time."""
