@@ -36,15 +36,15 @@ PAGE_SHIFT, NR_SHIFT = 26, 44
 PAGE_MASK = (1 << NR_SHIFT - PAGE_SHIFT) - 1
 FEW_FOLIOS = 1 << 12
 """So many folios are sorted in one go; more, in blocks first."""
-BLOCKS = 1 << 10
-"""How many streams a window is scattered to, as long as blocks are of no more than 2^14 folios."""
+BLOCKS = 1 << 8
+"""How many streams a window is scattered to (more would be slower to write to), as long as blocks are of no more than 2^14 folios."""
 GROUP = 32
 """So many folios are replayed side by side (`rules.py`). With fewer, the loops over them would be unrolled,
 and have more values at a time than a processor has vector registers; with more, more words would be empty."""
 CHUNK = 1 << 10
 """Events that are looked at, or packed, at a time by loops that compile to vector instructions."""
 LEAST_BLOCK_BITS, MOST_BLOCK_BITS = 10, 14
-"""2^14 folios of 40 bytes: a block's state fits in a core's second-level cache."""
+"""2^14 folios of 40 bytes: with more, a block's state would not stay near a core."""
 
 Words = NDArray[np.uint64]
 
