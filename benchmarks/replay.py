@@ -210,9 +210,7 @@ def main() -> None:
         long(arguments.long)
         return
     print(f"{len(os.sched_getaffinity(0))} cores; nanoseconds per event, best of {arguments.runs} runs")
-    print(
-        f"{'':<17}{'C':>8}{'':>16}{'engine':>16}   {'C / engine':<21}{'every/':>8}{'2 cores':>8}{'at most':>8}"
-    )
+    print(f"{'':<17}{'C':>8}{'':>16}{'engine':>16}   {'C / engine':<21}{'every/':>8} 2 cores at most")
     print(f"{'':<17}{'  locked    free checked   plain   every  locked    free checked   plain  / one'}")
     with tempfile.TemporaryDirectory() as directory:
         libraries = {name: build(directory, *flags) for name, flags in BUILDS.items()}

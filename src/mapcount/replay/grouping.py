@@ -37,7 +37,8 @@ PAGE_MASK = (1 << NR_SHIFT - PAGE_SHIFT) - 1
 FEW_FOLIOS = 1 << 12
 """So many folios are sorted in one go; more, in blocks first."""
 BLOCKS = 1 << 8
-"""How many streams a window is scattered to (more would be slower to write to), as long as blocks are of no more than 2^14 folios."""
+"""How many streams a window is scattered to, unless blocks had more than 2^14 folios then. With more streams,
+a processor does not keep all addresses at hand that they write to."""
 GROUP = 32
 """So many folios are replayed side by side (`rules.py`). With fewer, the loops over them would be unrolled,
 and have more values at a time than a processor has vector registers; with more, more words would be empty."""
