@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from mapcount.replay import waves
 from mapcount.replay.compare import Comparison, compare
+from mapcount.replay.job import Job
 from mapcount.replay.reader import Trace
 from mapcount.replay.run import replay_trace
 from mapcount.replay.schemes import Measure, Time
@@ -76,6 +78,23 @@ def test_slices_and_threads_change_nothing(
     assert [(j.all, j.by_order, j.time_by_order) for j in compared["random"].judged] == [
         (j.all, j.by_order, j.time_by_order) for j in told.judged
     ]
+
+
+def test_a_thread_that_dies_is_not_waited_for(
+    traces: dict[str, Trace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When one of several threads runs out of memory, the error is told, and the others end."""
+    monkeypatch.setattr(waves, "SLICE", 100)
+    monkeypatch.setattr(waves, "LEAST_SLICE", 100)
+    calls = itertools.count()
+
+    def dies(*_: object) -> None:
+        if next(calls) == 5:
+            raise MemoryError("of a thread")
+
+    monkeypatch.setattr(Job, "replay_schemes", dies)
+    with pytest.raises(MemoryError, match="of a thread"):
+        compare(traces["random"], [find("exact")], threads=3)
 
 
 @pytest.mark.parametrize("kind", WORKLOADS)

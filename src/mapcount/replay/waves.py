@@ -36,9 +36,9 @@ NUMBER, LOW, HIGH, STOP = range(4)
 IN_HAND: Final = 4
 LINE: Final = 8
 """Words that are next to each other in memory are not written to by different cores."""
-NEXT_SLICE: Final = 0
+NEXT_SLICE, GIVEN_UP = 0, 1
 STOPPED: Final = -1
-"""No slice will leave this range any more."""
+"""In place of a range's number of slices: no other will leave it."""
 
 
 class Waves:
@@ -50,7 +50,7 @@ class Waves:
         self._ranges = 1 if threads == 1 else max(1, min(RANGES * threads, folios // GROUP))
         self.desks = [Desk(folios, SLICE, indexed=job.indexed, parts=self._ranges) for _ in range(threads)]
         self._progress = np.zeros(LINE * (1 + self._ranges), np.int64)
-        """The next slice that nobody has; and of each range how many slices have left it, or `STOPPED`."""
+        """The next slice that nobody has; has a thread died? Of each range, how many slices have left it."""
 
     def apply(self, columns: Columns, when: When) -> tuple[int, list[Illegal]]:
         """Apply a window's events (`job.Way`)."""
@@ -79,10 +79,14 @@ class Waves:
         slices = (columns, job.limits, cuts, edges, progress, in_hand)
         laid_out = (desk.words, desk.index, desk.layout, desk.touched)
         how = (when[0], job.page_counts(), job.how(when), desk.lanes)
-        if job.schemes:
-            self._with_schemes(desk, slices, laid_out, how, when)
-        else:
-            go(*slices, job.indexed, *laid_out, *how)
+        try:
+            if job.schemes:
+                self._with_schemes(desk, slices, laid_out, how, when)
+            else:
+                go(*slices, job.indexed, *laid_out, *how)
+        except BaseException:
+            progress[GIVEN_UP] = 1
+            raise
         _, low, high, stop = in_hand.tolist()
         found = desk.find()
         illegal = [job.first_illegal(found, columns[0], low, high)] if len(found) else []
@@ -192,6 +196,8 @@ def replay_range(
             return False
         spins += 1
         if spins % SPINS == 0:
+            if load(progress, GIVEN_UP):
+                return False
             let_others_run()
     low, part = edges[r], part_of(layout, edges, r)
     if guesses:
