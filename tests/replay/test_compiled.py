@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapcount.replay import engine, grouping, groups, lanes, pages, rules, verdicts
+from mapcount.replay import engine, grouping, groups, lanes, pages, rules, verdicts, waves
 from mapcount.tracking.flavour import FLAVOURS
 
 from .reference import Event, replayed, window_of
 
 LOOPS = [
     (module.__name__, name)
-    for module in (grouping, groups, lanes, pages, rules, verdicts)
+    for module in (grouping, groups, lanes, pages, rules, verdicts, waves)
     for name, loop in vars(module).items()
     if hasattr(loop, "signatures") and loop.__module__ == module.__name__
 ]
@@ -29,6 +29,7 @@ def test_each_loop_is_compiled_for_one_kind_of_arguments() -> None:
     events: list[Event] = [(k % 3, 1, 2, 0, 1) for k in range(20)]
     for flavour in FLAVOURS.values():
         replayed(flavour, [(2, False), (9, False), (1, True)], events[:2], every=True, threads=2)
+        replayed(flavour, [(2, False)] * (grouping.FEW_FOLIOS + 1), events[:2], every=True, threads=2)
     assert len(window_of(events)) == 20
     loops = {name: getattr(sys.modules[module], name).signatures for module, name in LOOPS}
     assert "replay_groups" in loops

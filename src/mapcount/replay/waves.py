@@ -76,7 +76,8 @@ class Waves:
     ) -> tuple[int, list[Illegal]]:
         """What one thread does. As `apply`, of the slices that it took."""
         job, in_hand = self._job, np.zeros(IN_HAND, np.int64)
-        slices = (columns, job.limits, cuts, edges, progress, in_hand)
+        # A folio is a block of its own, whose events are a group apart.
+        slices = (columns, (*job.limits, 0, GROUP), cuts, edges, progress, in_hand)
         laid_out = (desk.words, desk.index, desk.layout, desk.touched)
         how = (when[0], job.page_counts(), job.how(when), desk.lanes)
         try:
@@ -147,15 +148,15 @@ def take_slice(
     False: there is none.
     """
     folio, mm, op, page, nr = columns
-    folios, most_mm, most_pages = limits
+    folios, most_mm, most_pages, shift, step = limits
     events, place, at, _, _, _ = layout
     s = add(progress, NEXT_SLICE, 1)
     if s + 1 >= len(cuts):
         return False
     low, stop = cuts[s], cuts[s + 1]
-    high = count_blocks(folio, mm, op, page, nr, low, stop, folios, most_mm, most_pages, 0, events)
+    high = count_blocks(folio, mm, op, page, nr, low, stop, folios, most_mm, most_pages, shift, events)
     if high < stop:
-        count_blocks(folio, mm, op, page, nr, low, high, folios, most_mm, most_pages, 0, events)
+        count_blocks(folio, mm, op, page, nr, low, high, folios, most_mm, most_pages, shift, events)
     in_hand[NUMBER], in_hand[LOW], in_hand[HIGH], in_hand[STOP] = s, low, high, stop
     top = np.uint64(0)
     for r in range(len(touched)):
@@ -164,7 +165,7 @@ def take_slice(
         top = part[4][(touched[r] + GROUP - 1) // GROUP]
     at[:folios] = place[:folios]
     inside = np.empty(0, np.uint16)
-    scatter(folio, mm, op, page, nr, low, high, 0, indexed, at, GROUP, words, inside, index)
+    scatter(folio, mm, op, page, nr, low, high, shift, indexed, at, step, words, inside, index)
     return True
 
 
