@@ -67,7 +67,7 @@ def edges_of(low: int, high: int, parts: int) -> list[int]:
 
 
 def shares_of(ends: NDArray[Any], threads: int) -> list[range]:
-    """Consecutive blocks (or groups, or folios) for each thread, with about as many events each."""
+    """Consecutive blocks for each thread, with about as many events each."""
     wanted = edges_of(0, int(ends[-1]), threads)
     edges = [0, *(int(e) for e in np.searchsorted(ends, wanted[1:-1], side="left") + 1), len(ends)]
     return [range(low, max(low, high)) for low, high in pairwise(edges)]

@@ -36,9 +36,8 @@ def replay_pieces(
         )  # fmt: skip
         if guesses:
             count_pages(sorted_words, layout[0], layout[1], f, n, offsets, counts, owner0, bad)
-        groups = (np.int64(0), np.int64((touched + L - 1) // L), np.int64(touched))
         replay_groups(
-            sorted_words, sorted_index, rows, layout, groups, f, state, rules, every, guesses, first, lanes,
+            sorted_words, sorted_index, rows, layout, touched, f, state, rules, every, guesses, first, lanes,
             wide, counted, tally, bad,
         )  # fmt: skip
         if bad[0, 0] > 0:
@@ -48,21 +47,19 @@ def replay_pieces(
 
 @jit
 def replay_groups(
-    words: Any, index: Any, rows: Any, layout: Any, groups: Any, f: int, state: Any, rules: Any,
+    words: Any, index: Any, rows: Any, layout: Any, touched: int, f: int, state: Any, rules: Any,
     every: bool, guesses: bool, first: int, lanes: Any, wide: Any, counted: Any, tally: Any, bad: Any,
 ) -> None:  # fmt: skip
-    """Apply the events of some groups (`grouping.lay_out`); each folio's first illegal one goes to `bad`.
+    """Apply events that are laid out, of `touched` folios (`grouping.lay_out`).
 
-    `groups`: the first, the one after the last, and how many folios are ranked. `f`: the number of the
-    block's first folio. After an illegal event its folio's state means nothing. The others go on, so that
-    the first is found.
+    Each folio's first illegal one goes to `bad`. `f`: the number of the first folio that could have events.
+    After an illegal event its folio's state means nothing. The others go on, so that the first is found.
     """
     events, _, _, ranked, tops, _ = layout
-    low, high, touched = groups
     orders, event = np.zeros(L, np.int64), np.zeros(LANES_EVENT, np.int32)
     when, noted = np.zeros(L, np.uint32), np.zeros(L, np.bool_)
     had, which = np.zeros(L, np.int64), np.zeros(L, np.int64)
-    for g in range(low, high):
+    for g in range((touched + L - 1) // L):
         n = min(L, touched - g * L)
         for k in range(n):
             which[k] = f + ranked[g * L + k]

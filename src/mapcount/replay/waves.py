@@ -20,7 +20,6 @@ from mapcount.replay.groups import replay_groups
 from mapcount.replay.jit import jit
 from mapcount.replay.job import Columns, Illegal, Job, When
 from mapcount.replay.pages import count_pages
-from mapcount.replay.rules import L
 
 SLICE = 3 << 15
 """Events of a slice, at most: they fit in a core's second-level cache."""
@@ -203,10 +202,9 @@ def replay_range(
     low, part = edges[r], part_of(layout, edges, r)
     if guesses:
         count_pages(words, part[0], part[1], low, edges[r + 1] - low, offsets, counts, owner0, bad)
-    groups = (np.int64(0), np.int64((touched[r] + L - 1) // L), np.int64(touched[r]))
     replay_groups(
-        words, index, rows, part, groups, low, state, rules, every, guesses, first, numbers, wide, counted,
-        tally, bad,
+        words, index, rows, part, touched[r], low, state, rules, every, guesses, first, numbers, wide,
+        counted, tally, bad,
     )  # fmt: skip
     return True
 
